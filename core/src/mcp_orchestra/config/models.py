@@ -1,0 +1,174 @@
+"""The configuration as typed models: what each field means, its unit, its bounds and its default."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from mcp_orchestra.redaction import MASK, safe_url
+
+__all__ = [
+    "CacheConfig",
+    "LimitsConfig",
+    "MCPConfig",
+    "MCPServerConfig",
+    "OrchestrationConfig",
+    "PluginsConfig",
+    "RoutingConfig",
+    "RoutingRule",
+]
+
+Seconds = Annotated[int | float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+"""A positive time in seconds, at most a day."""
+
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]
+
+
+class _Model(BaseModel):
+    # Strict: `no` is not a text and `"5"` not a number. Inputs stay out of messages: they may be secrets.
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class LimitsConfig(_Model):
+    """How much of a server's answers is taken; each limit is named wherever it cuts something off."""
+
+    max_message_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    """The largest single message, in bytes."""
+    max_pages: int = Field(default=100, ge=1)
+    """Pages of one listing."""
+    max_items: int = Field(default=10_000, ge=1)
+    """Items of one listing over all its pages."""
+    max_resources_read: int = Field(default=200, ge=0)
+    """Resources of one server whose contents are read; the others are listed without."""
+    max_concurrent_reads: int = Field(default=8, ge=1)
+    """Reads of one server that run at the same time."""
+    resource_contents: bool = True
+    """Whether the contents of resources are read at all; false lists them only."""
+
+
+class MCPServerConfig(BaseModel):
+    """Configuration of one MCP server.
+
+    Fields beyond the ones below belong to the transport (``command``, ``headers``, …); its plug-in validates them.
+    They stay out of ``repr()``, because they may hold secrets.
+    """
+
+    model_config = ConfigDict(strict=True, extra="allow", hide_input_in_errors=True)
+
+    name: str = Field(min_length=1)
+    """Display name, unique: the key of the server's resources."""
+    url: str = ""
+    """Where the server is; empty for a transport that needs no address."""
+    priority: int = Field(default=100, ge=1, le=999)
+    """1 to 999; the lower number is asked first."""
+    domains: list[str] = Field(default_factory=list)
+    """What the server knows about."""
+    capabilities: list[str] = Field(default_factory=list)
+    """What the server can do."""
+    transport: str = "sse"
+    """Name of an installed transport."""
+    timeout: Seconds = 30
+    """Seconds for connecting, and for each request unless ``request_timeout`` is set."""
+    request_timeout: Seconds | None = None
+    """Seconds for each request."""
+    enabled: bool = True
+    """False keeps the server in the configuration without ever connecting to it."""
+    mode: Literal["auto", "legacy", "2026-07-28"] = "auto"
+    """The protocol era: found out by asking, or given."""
+
+    max_message_bytes: int | None = Field(default=None, ge=1024)
+    """Overrides ``orchestration.max_message_bytes`` for this server."""
+    max_pages: int | None = Field(default=None, ge=1)
+    """Overrides ``orchestration.max_pages`` for this server."""
+    max_items: int | None = Field(default=None, ge=1)
+    """Overrides ``orchestration.max_items`` for this server."""
+    max_resources_read: int | None = Field(default=None, ge=0)
+    """Overrides ``orchestration.max_resources_read`` for this server."""
+    max_concurrent_reads: int | None = Field(default=None, ge=1)
+    """Overrides ``orchestration.max_concurrent_reads`` for this server."""
+    resource_contents: bool | None = None
+    """Overrides ``orchestration.resource_contents`` for this server."""
+
+    def limits(self, defaults: LimitsConfig) -> LimitsConfig:
+        """Return the limits in force for this server: its own, else the given ones."""
+        names = LimitsConfig.model_fields
+        own = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return LimitsConfig.model_construct(**{name: own.get(name, getattr(defaults, name)) for name in names})
+
+    def __repr_args__(self) -> Any:
+        """Show transport fields by name only and the address without its secret parts."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            yield name, safe_url(value) if name == "url" else value
+        for name in self.model_extra or {}:
+            yield name, MASK
+
+
+class CacheConfig(_Model):
+    """Where gathered resources are kept, and for how long they may be served."""
+
+    backend: str = "memory"
+    """Name of an installed cache backend."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The backend's own options."""
+    ttl_policy: Literal["hint-or-default", "strict"] = "hint-or-default"
+    """Without a positive ``ttlMs`` from the server: keep for ``resource_cache_ttl``, or (strict) do not keep."""
+    max_stale: int | float = Field(default=0, ge=0, allow_inf_nan=False)
+    """Seconds beyond its time to live that an entry may be served while its server fails; 0 = never."""
+    stale_while_revalidate: int | float = Field(default=0, ge=0, allow_inf_nan=False)
+    """Seconds beyond its time to live that an entry is served at once and refreshed behind; 0 = never."""
+
+
+class RoutingRule(_Model):
+    """A routing policy and its options."""
+
+    policy: str = "priority"
+    """Name of an installed routing policy."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The policy's own options."""
+
+
+class RoutingConfig(RoutingRule):
+    """Which server is asked first: one policy for all, and others for single domains."""
+
+    domains: dict[str, RoutingRule] = Field(default_factory=dict)
+    """Policies for single domains."""
+
+
+class OrchestrationConfig(LimitsConfig):
+    """Behaviour of the orchestrator as a whole."""
+
+    resource_cache_ttl: int = Field(default=300, ge=1)
+    """Seconds for which gathered resources are fresh."""
+    fail_fast: bool = True
+    """Whether the first failure is raised; false keeps what works and retries the rest in the background."""
+    enable_logging: bool = True
+    """Whether the logger ``mcp_orchestra`` says anything."""
+    log_level: LogLevel = "INFO"
+    """Level of the logger ``mcp_orchestra``."""
+    max_retries: int = Field(default=3, ge=0)
+    """Attempts to connect after the first one while initialising, within the server's timeout."""
+    cache: CacheConfig = Field(default_factory=CacheConfig)
+    """Where resources are cached."""
+    routing: RoutingConfig = Field(default_factory=RoutingConfig)
+    """Which server is asked first."""
+
+
+class PluginsConfig(_Model):
+    """Which installed plug-ins are used."""
+
+    disabled: list[str] = Field(default_factory=list)
+    """Names of plug-ins that are not even imported."""
+
+
+class MCPConfig(_Model):
+    """The complete configuration."""
+
+    mcp_servers: dict[str, MCPServerConfig] = Field(default_factory=dict)
+    """The servers under their ids, in the order in which equal priorities are asked."""
+    orchestration: OrchestrationConfig = Field(default_factory=OrchestrationConfig)
+    """Behaviour of the orchestrator."""
+    plugins: PluginsConfig = Field(default_factory=PluginsConfig)
+    """Which plug-ins are used."""

@@ -1,0 +1,36 @@
+"""What a server said outside the protocol: the last lines of its standard error, and how it ended."""
+
+from collections import deque
+from threading import Lock
+
+__all__ = ["Diagnostics"]
+
+
+class Diagnostics:
+    """A bounded ring of text lines, written by a transport and shown in the status.
+
+    Args:
+        max_chars: Older lines are dropped once the ring holds more characters than this.
+    """
+
+    def __init__(self, max_chars: int = 65_536) -> None:
+        self._max_chars = max_chars
+        self._lines: deque[str] = deque()
+        self._chars = 0
+        self._lock = Lock()
+        self.exit_code: int | None = None
+        """How the server's process ended: its exit status, or minus the signal; None while unknown."""
+
+    def write(self, line: str) -> None:
+        """Add one line, dropping the oldest ones that no longer fit."""
+        line = line.rstrip("\r\n")[: self._max_chars]
+        with self._lock:
+            self._lines.append(line)
+            self._chars += len(line) + 1
+            while self._chars > self._max_chars and len(self._lines) > 1:
+                self._chars -= len(self._lines.popleft()) + 1
+
+    def tail(self, lines: int = 20) -> list[str]:
+        """Return the last ``lines`` lines, oldest first."""
+        with self._lock:
+            return list(self._lines)[-lines:]

@@ -1,0 +1,160 @@
+"""Who is configured, who is connected, and for what.
+
+The registry is a plain record keeper: connections write to it, routing and status read from it. It can be used on its
+own.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from operator import attrgetter
+from typing import Any
+
+from mcp_orchestra.config.models import MCPServerConfig
+from mcp_orchestra.errors import UnknownServerError
+from mcp_orchestra.types import ServerState
+
+__all__ = ["MCPRegistry", "MCPServerInfo"]
+
+
+@dataclass(kw_only=True, eq=False)
+class MCPServerInfo:
+    """What is known about one registered server. The registry owns it; others read it."""
+
+    name: str
+    """Display name."""
+    config: MCPServerConfig
+    client: Any | None = None
+    """The connected server's client, usable from any task of the loop that connected it; else None."""
+    connected: bool = False
+    last_connected: datetime | None = None
+    """When the last connection succeeded, in UTC."""
+    connection_error: str | None = None
+    """Why the server is not connected, or what is wrong with it."""
+    server_id: str
+    position: int
+    """Place in the order of registration, which decides between equal priorities."""
+    state: ServerState = "pending"
+    retry_at: float | None = None
+    """When the next attempt to connect is made, on the event loop's clock; None if none is planned."""
+    latency: float | None = None
+    """Seconds that its last answer took."""
+
+
+@dataclass(frozen=True)
+class _Index:
+    """The servers in order, and by what they declare: rebuilt on registration, never searched."""
+
+    ordered: tuple[MCPServerInfo, ...] = ()
+    domains: dict[str, list[MCPServerInfo]] = field(default_factory=dict)
+    capabilities: dict[str, list[MCPServerInfo]] = field(default_factory=dict)
+
+
+class MCPRegistry:
+    """Registry of MCP servers and of the state of their connections.
+
+    Every list it returns is sorted by (priority, order of registration) and is the caller's own.
+    """
+
+    def __init__(self) -> None:
+        self._servers: dict[str, MCPServerInfo] = {}
+        self._registered = 0
+        self._index = _Index()
+
+    def register_server(self, server_id: str, config: MCPServerConfig) -> None:
+        """Register a server; one that is there under the same id is replaced and loses its connection."""
+        self._servers[server_id] = MCPServerInfo(
+            name=config.name, config=config, server_id=server_id, position=self._registered
+        )
+        self._registered += 1
+        self._reindex()
+
+    def get_server(self, server_id: str) -> MCPServerInfo | None:
+        """Return the server under this id, or None."""
+        return self._servers.get(server_id)
+
+    def get_servers_by_domain(self, domain: str) -> list[MCPServerInfo]:
+        """Return the servers that declare the domain, the disconnected included."""
+        return list(self._index.domains.get(domain, ()))
+
+    def get_servers_by_capability(self, capability: str) -> list[MCPServerInfo]:
+        """Return the servers that declare the capability, the disconnected included."""
+        return list(self._index.capabilities.get(capability, ()))
+
+    def get_all_servers(self) -> list[MCPServerInfo]:
+        """Return all registered servers."""
+        return list(self._index.ordered)
+
+    def get_connected_servers(self) -> list[MCPServerInfo]:
+        """Return the connected servers."""
+        return [info for info in self._index.ordered if info.connected]
+
+    def get_server_by_capability(self, capability: str) -> MCPServerInfo | None:
+        """Return the connected server with the highest priority that declares the capability, or None."""
+        return next((info for info in self._index.capabilities.get(capability, ()) if info.connected), None)
+
+    def get_domains(self) -> list[str]:
+        """Return every declared domain, sorted."""
+        return sorted(self._index.domains)
+
+    def mark_connected(self, server_id: str, client: Any) -> None:
+        """Mark the server as connected through this client.
+
+        Raises:
+            UnknownServerError: No server is registered under the id.
+        """
+        info = self._known(server_id)
+        info.client = client
+        info.connected = True
+        info.last_connected = datetime.now(UTC)
+        info.connection_error = None
+        info.state = "ready"
+        info.retry_at = None
+
+    def mark_disconnected(
+        self,
+        server_id: str,
+        error: str | None = None,
+        *,
+        state: ServerState | None = None,
+        retry_at: float | None = None,
+    ) -> None:
+        """Mark the server as disconnected.
+
+        Args:
+            server_id: The server's id.
+            error: Why, for people; None clears an earlier error.
+            state: Where it stands now; by default ``closed`` without an error and ``failed`` with one.
+            retry_at: When the next attempt is made, on the event loop's clock.
+
+        Raises:
+            UnknownServerError: No server is registered under the id.
+        """
+        info = self._known(server_id)
+        info.client = None
+        info.connected = False
+        info.connection_error = error
+        info.state = state or ("closed" if error is None else "failed")
+        info.retry_at = retry_at
+
+    def _known(self, server_id: str) -> MCPServerInfo:
+        if (info := self._servers.get(server_id)) is not None:
+            return info
+        near = get_close_matches(server_id, self._servers, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UnknownServerError(
+            f"no server is registered under {server_id!r}{hint}",
+            {"server_id": server_id, "known": list(self._servers)},
+        )
+
+    def _reindex(self) -> None:
+        ordered = sorted(self._servers.values(), key=attrgetter("config.priority", "position"))
+        index = _Index(tuple(ordered))
+        for info in ordered:
+            for names, found in (
+                (info.config.domains, index.domains),
+                (info.config.capabilities, index.capabilities),
+            ):
+                for name in dict.fromkeys(names):
+                    found.setdefault(name, []).append(info)
+        self._index = index

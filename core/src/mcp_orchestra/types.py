@@ -1,0 +1,193 @@
+"""The records that plug-ins yield, and the protocols that what they make must follow.
+
+Records are frozen and keyword-only, and grow by fields with defaults only, so a plug-in written today works with a
+later core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from mcp_orchestra.diagnostics import Diagnostics
+
+if TYPE_CHECKING:
+    from mcp.client import Transport
+    from pydantic import BaseModel
+
+__all__ = [
+    "CacheBackendSpec",
+    "CacheStore",
+    "Candidate",
+    "Endpoint",
+    "Question",
+    "RoutingPolicy",
+    "RoutingPolicySpec",
+    "ServerState",
+    "StoredEntry",
+    "TransportSpec",
+]
+
+OptionsT = TypeVar("OptionsT")
+
+ServerState = Literal[
+    "pending",
+    "connecting",
+    "ready",
+    "degraded",
+    "backing_off",
+    "circuit_open",
+    "auth_required",
+    "failed",
+    "disabled",
+    "closed",
+]
+"""Where a server's connection stands. ``failed`` and ``auth_required`` do not heal by themselves; ``ready`` and
+``degraded`` answer questions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint(Generic[OptionsT]):
+    """One server as a transport plug-in sees it: where it is and what binds the connection."""
+
+    server_id: str
+    """The server's key in the configuration."""
+    url: str = ""
+    """The configured address; empty where the transport has none."""
+    options: OptionsT
+    """The transport's own fields, validated by its options model; None for a transport without one."""
+    connect_timeout: float = 30.0
+    """Seconds that core gives the whole connect; a transport may use less for its parts."""
+    request_timeout: float = 30.0
+    """Seconds that core gives each request."""
+    max_message_bytes: int = 10 * 1024 * 1024
+    """The largest single message to accept, in bytes, after any decompression."""
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    """Where to write what the server says outside the protocol (the standard error of a child process)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransportSpec:
+    """A way to reach a server: what ``mcp_orchestra_transports`` yields."""
+
+    name: str
+    """What users write as ``transport:``; lower case, words joined by hyphens."""
+    open: Callable[[Endpoint[Any]], Transport]
+    """Makes a single-use transport, without connecting: the SDK's ``mcp.client.Transport``, an asynchronous context
+    manager that connects on entry and yields a read and a write stream. Called once for each attempt."""
+    options: type[BaseModel] | None = None
+    """Validates the transport's own fields of a server's configuration. A field called ``url`` receives the common
+    ``url``. Without a model the transport takes a ``url`` and nothing else."""
+    aliases: tuple[str, ...] = ()
+    """Other spellings of the name."""
+    legacy_only: bool = False
+    """The transport cannot carry the 2026-07-28 protocol: no probe is made."""
+    deprecated: str | None = None
+    """Why not to use it any more and what to use instead; logged once for each server."""
+    spawns_process: bool = False
+    """Connecting starts a process: core starts at most 16 of them at a time."""
+
+
+class StoredEntry(NamedTuple):
+    """A cached value as a store keeps it."""
+
+    value: bytes
+    expires_at: float
+    """Seconds since the epoch, on the clock of whoever stored the entry."""
+
+
+@runtime_checkable
+class CacheStore(Protocol):
+    """Where cached bytes live: synchronous, thread-safe, and without an opinion on freshness.
+
+    ``ResourceCache`` alone decides what is fresh. A store may drop an entry whenever it likes, before its expiry
+    too; it must never return other bytes than those stored under that key. Any method may raise: the cache then
+    treats the call as a miss.
+    """
+
+    def get_many(self, keys: Sequence[str]) -> Mapping[str, StoredEntry]:
+        """Return what is there, expired entries included; keys without an entry are absent."""
+        ...
+
+    def set_many(self, entries: Mapping[str, StoredEntry]) -> int:
+        """Store all entries, replacing those there, and return how many others were evicted to make room."""
+        ...
+
+    def delete_many(self, keys: Iterable[str]) -> int:
+        """Drop the entries under these keys and return how many there were."""
+        ...
+
+    def clear(self) -> None:
+        """Drop everything."""
+        ...
+
+    def count(self, now: float) -> int:
+        """Return how many entries expire after ``now``."""
+        ...
+
+    def purge(self, now: float) -> int:
+        """Drop every entry that expires at or before ``now`` and return how many there were."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections; called once, after the last use."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheBackendSpec:
+    """A place for cached resources: what ``mcp_orchestra_cache_backends`` yields."""
+
+    name: str
+    """What users write as ``orchestration.cache.backend``."""
+    open: Callable[[Any], CacheStore]
+    """Makes the store from its validated options (None without an options model)."""
+    options: type[BaseModel] | None = None
+    """Validates ``orchestration.cache.options``."""
+    blocking: bool = True
+    """The store waits for a disk or a network: core calls it off the event loop."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What somebody wants to know, as far as it matters for who should answer."""
+
+    kind: Literal["domain", "capability", "uri", "tool"]
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A server that could answer a question, as it stood when the question was asked."""
+
+    server_id: str
+    priority: int
+    """1 to 999; lower goes first."""
+    position: int
+    """Its place in the order of registration."""
+    connected: bool = True
+    latency: float | None = None
+    """Seconds that its last answer took; None before the first."""
+
+
+class RoutingPolicy(Protocol):
+    """Puts candidates into the order in which they are asked: pure and synchronous."""
+
+    def order(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """Return the same candidates, each exactly once, in the order in which to ask them."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutingPolicySpec:
+    """A routing policy: what ``mcp_orchestra_routing_policies`` yields."""
+
+    name: str
+    """What users write as ``orchestration.routing.policy``."""
+    create: Callable[[Any], RoutingPolicy]
+    """Makes the policy from its validated options (None without an options model)."""
+    options: type[BaseModel] | None = None
+    """Validates ``orchestration.routing.options``."""
+    stateful: bool = False
+    """Equal questions may get different orders (round-robin, latency)."""

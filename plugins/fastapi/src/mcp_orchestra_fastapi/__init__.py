@@ -1,0 +1,1 @@
+"""FastAPI router and lifespan, and the package fastapi_server."""

@@ -1,0 +1,1 @@
+"""Keep cached resources in the memory of the process."""

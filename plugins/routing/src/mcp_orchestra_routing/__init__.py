@@ -1,0 +1,1 @@
+"""Decide which server is asked first."""

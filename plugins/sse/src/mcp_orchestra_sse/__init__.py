@@ -1,0 +1,1 @@
+"""Reach MCP servers over HTTP with server-sent events, the deprecated transport."""

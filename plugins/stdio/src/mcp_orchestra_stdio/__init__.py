@@ -1,0 +1,1 @@
+"""Run MCP servers as child processes and talk to them over stdin and stdout."""

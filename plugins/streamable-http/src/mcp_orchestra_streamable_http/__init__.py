@@ -1,0 +1,1 @@
+"""Reach MCP servers over streamable HTTP."""

@@ -94,7 +94,7 @@ class StoredEntry(NamedTuple):
 
     value: bytes
     expires_at: float
-    """Seconds since the epoch, on the clock of whoever stored the entry."""
+    """On the cache's clock: seconds since the epoch for a persistent store, else monotonic seconds."""
 
 
 @runtime_checkable
@@ -147,6 +147,8 @@ class CacheBackendSpec:
     """Validates ``orchestration.cache.options``."""
     blocking: bool = True
     """The store waits for a disk or a network: core calls it off the event loop."""
+    persistent: bool = False
+    """Entries outlive the process or are shared with others, so expiry is wall-clock time; else it is monotonic."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

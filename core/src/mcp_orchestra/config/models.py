@@ -120,6 +120,11 @@ class CacheConfig(_Model):
     stale_while_revalidate: int | float = Field(default=0, ge=0, allow_inf_nan=False)
     """Seconds beyond its time to live that an entry is served at once and refreshed behind; 0 = never."""
 
+    def __repr_args__(self) -> Any:
+        """Show the backend's options by name only: an address may hold a password."""
+        for name, value in super().__repr_args__():
+            yield name, dict.fromkeys(value, MASK) if name == "options" else value
+
 
 class RoutingRule(_Model):
     """A routing policy and its options."""

@@ -6,12 +6,12 @@ own.
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from operator import attrgetter
 from typing import Any
 
 from mcp_orchestra.config.models import MCPServerConfig
 from mcp_orchestra.errors import UnknownServerError
+from mcp_orchestra.suggest import did_you_mean
 from mcp_orchestra.types import ServerState
 
 __all__ = ["MCPRegistry", "MCPServerInfo"]
@@ -46,8 +46,8 @@ class _Index:
     """The servers in order, and by what they declare: rebuilt on registration, never searched."""
 
     ordered: tuple[MCPServerInfo, ...] = ()
-    domains: dict[str, list[MCPServerInfo]] = field(default_factory=dict)
-    capabilities: dict[str, list[MCPServerInfo]] = field(default_factory=dict)
+    domains: dict[str, list[MCPServerInfo]] = field(default_factory=dict[str, list[MCPServerInfo]])
+    capabilities: dict[str, list[MCPServerInfo]] = field(default_factory=dict[str, list[MCPServerInfo]])
 
 
 class MCPRegistry:
@@ -140,10 +140,8 @@ class MCPRegistry:
     def _known(self, server_id: str) -> MCPServerInfo:
         if (info := self._servers.get(server_id)) is not None:
             return info
-        near = get_close_matches(server_id, self._servers, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UnknownServerError(
-            f"no server is registered under {server_id!r}{hint}",
+            f"no server is registered under {server_id!r}{did_you_mean(server_id, self._servers)}",
             {"server_id": server_id, "known": list(self._servers)},
         )
 

@@ -31,6 +31,11 @@ class _Model(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
 
+def _without_options(arguments: Any) -> Any:
+    for name, value in arguments:
+        yield name, dict.fromkeys(value, MASK) if name == "options" else value
+
+
 class LimitsConfig(_Model):
     """How much of a server's answers is taken; each limit is named wherever it cuts something off."""
 
@@ -122,8 +127,7 @@ class CacheConfig(_Model):
 
     def __repr_args__(self) -> Any:
         """Show the backend's options by name only: an address may hold a password."""
-        for name, value in super().__repr_args__():
-            yield name, dict.fromkeys(value, MASK) if name == "options" else value
+        return _without_options(super().__repr_args__())
 
 
 class RoutingRule(_Model):
@@ -133,6 +137,10 @@ class RoutingRule(_Model):
     """Name of an installed routing policy."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The policy's own options."""
+
+    def __repr_args__(self) -> Any:
+        """Show the policy's options by name only, as those of a cache backend."""
+        return _without_options(super().__repr_args__())
 
 
 class RoutingConfig(RoutingRule):

@@ -13,7 +13,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import anyio
 import mcp_types as types
@@ -205,7 +205,7 @@ async def serve(
         task = asyncio.create_task(runner.serve(sockets=[listener]), name="testing-serve")
         try:
             with anyio.fail_after(10):
-                while not runner.started:
+                while not runner.started:  # noqa: ASYNC110 - uvicorn offers nothing to wait for
                     await asyncio.sleep(0.005)
             path = "/mcp" if transport == "streamable-http" else "/sse"
             yield f"http://127.0.0.1:{listener.getsockname()[1]}{path}"
@@ -223,7 +223,9 @@ def server_command(transport: str = "stdio", **options: object) -> list[str]:
 class ServerProcess:
     """A scripted HTTP server in a process of its own that can be killed and started again on the same port."""
 
-    def __init__(self, transport: HttpTransport = "streamable-http", *, port: int | None = None, **options: object):
+    def __init__(
+        self, transport: HttpTransport = "streamable-http", *, port: int | None = None, **options: object
+    ) -> None:
         self.transport = transport
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}{'/mcp' if transport == 'streamable-http' else '/sse'}"
@@ -251,7 +253,7 @@ class ServerProcess:
             await self._process.wait()
             self._process = None
 
-    async def __aenter__(self) -> "ServerProcess":
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

@@ -1,0 +1,78 @@
+"""A configuration that was checked against the plug-ins: what the orchestrator works with."""
+
+import pathlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mcp_orchestra.config.models import MCPConfig
+from mcp_orchestra.types import CacheBackendSpec, CacheStore, RoutingPolicy, RoutingPolicySpec, TransportSpec
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from mcp_orchestra.plugins import PluginManager
+
+__all__ = ["BoundCacheBackend", "BoundPolicy", "BoundRouting", "BoundTransport", "LoadedConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundTransport:
+    """The transport of one server. Its options may hold secrets, so they stay out of ``repr()``."""
+
+    spec: TransportSpec
+    options: "BaseModel | None" = field(default=None, repr=False)
+    """The transport's own fields, validated; None for a transport without an options model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundCacheBackend:
+    """The chosen cache backend."""
+
+    spec: CacheBackendSpec
+    options: "BaseModel | None" = field(default=None, repr=False)
+    """Its options, validated; None for a backend without an options model."""
+
+    def open(self) -> CacheStore:
+        """Make the store."""
+        return self.spec.open(self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundPolicy:
+    """A chosen routing policy."""
+
+    spec: RoutingPolicySpec
+    options: "BaseModel | None" = field(default=None, repr=False)
+    """Its options, validated; None for a policy without an options model."""
+
+    def create(self) -> RoutingPolicy:
+        """Make the policy: a new one each time, for a policy may keep a state."""
+        return self.spec.create(self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundRouting:
+    """Who decides which server is asked first."""
+
+    default: BoundPolicy
+    domains: Mapping[str, BoundPolicy]
+    """The policies of single domains."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedConfig:
+    """A configuration, checked completely: everything it names is there and every option is valid."""
+
+    path: pathlib.Path | None
+    """The file; None for a configuration made in Python."""
+    config: MCPConfig
+    transports: Mapping[str, BoundTransport]
+    """The transport of every server, the disabled ones included, by id."""
+    cache_backend: BoundCacheBackend
+    routing: BoundRouting
+    secrets: frozenset[str] = field(repr=False)
+    """What must never be shown: what was put in for ``${…}``, headers, environment variables, passwords of URLs."""
+    warnings: tuple[str, ...] = ()
+    """What was taken otherwise than it was written, in plain words; for a log or a person."""
+    plugins: "PluginManager" = field(repr=False)

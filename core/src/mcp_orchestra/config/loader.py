@@ -1,0 +1,251 @@
+"""Turns a file, or a configuration made in Python, into a checked configuration or into one clear error."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pydantic import BaseModel
+
+from mcp_orchestra.config.bind import Binder
+from mcp_orchestra.config.dialects import arrange, outline
+from mcp_orchestra.config.document import read_document
+from mcp_orchestra.config.expand import Expander
+from mcp_orchestra.config.loaded import BoundCacheBackend, BoundPolicy, BoundRouting, BoundTransport, LoadedConfig
+from mcp_orchestra.config.models import MCPConfig, MCPServerConfig, OrchestrationConfig, PluginsConfig
+from mcp_orchestra.config.names import check_id, check_names
+from mcp_orchestra.config.problems import Problems
+from mcp_orchestra.config.secret_values import literal_secrets, worth_hiding
+from mcp_orchestra.config.tree import Node, kind_of, plain, show_key, show_path
+from mcp_orchestra.config.validate import validate
+from mcp_orchestra.errors import ConfigurationError
+from mcp_orchestra.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from mcp_orchestra.plugins import PluginManager
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "BoundCacheBackend",
+    "BoundPolicy",
+    "BoundRouting",
+    "BoundTransport",
+    "LoadedConfig",
+    "bind_config",
+    "find_config",
+    "load_config",
+]
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+CONFIG_VARIABLE = "MCP_ORCHESTRA_CONFIG"
+"""The environment variable that names the configuration file."""
+
+_PLACES = ("fastapi_server/mcp_config.yaml", "mcp_config.yaml", ".mcp.json")
+_COMMON = frozenset(MCPServerConfig.model_fields)
+# What everybody sees anyhow: to hide it would make status and logs unreadable.
+_PUBLIC = _COMMON - {"url"} | {"type", "disabled"}
+
+
+def find_config(environ: Mapping[str, str] | None = None) -> pathlib.Path:
+    """Return the configuration file to use when none is named.
+
+    That is the first that exists of ``$MCP_ORCHESTRA_CONFIG``, ``./fastapi_server/mcp_config.yaml``,
+    ``./mcp_config.yaml`` and ``./.mcp.json``.
+
+    Args:
+        environ: The environment variables; those of the process by default.
+
+    Raises:
+        ConfigurationError: None of them exists; the message lists all.
+    """
+    named = (os.environ if environ is None else environ).get(CONFIG_VARIABLE, "")
+    places = [named, *_PLACES] if named else [*_PLACES]
+    for place in places:
+        if os.path.exists(place):  # noqa: PTH110 - Path.exists raises where a folder may not be read
+            return pathlib.Path(place)
+    tried = [f"${CONFIG_VARIABLE} ({named or 'not set'})", *(f"./{place}" for place in _PLACES)]
+    raise ConfigurationError(
+        f"no configuration file found; tried {', '.join(tried)}; create one of them, or name one",
+        {"path": None, "errors": [], "tried": tried},
+    )
+
+
+def load_config(
+    path: pathlib.Path | None = None,
+    *,
+    plugins: "PluginManager | None" = None,
+    environ: Mapping[str, str] | None = None,
+) -> LoadedConfig:
+    """Load and check a configuration file; nothing is opened or connected.
+
+    YAML in the document's shape, and the JSON (or YAML) files of other MCP clients, are told apart by their keys. A
+    disabled server must be as valid as the others.
+
+    Args:
+        path: The file; without one, what `find_config` finds.
+        plugins: The plug-ins to check against, as they are. Without them those installed are discovered, except for
+            the ones that the file disables.
+        environ: The environment variables for ``${…}``; those of the process by default.
+
+    Raises:
+        ConfigurationError: Anything is wrong. The message names every place (line, column and YAML path) and what was
+            expected there, never a value. ``context`` is ``{"path": file, "errors": [{"path", "line", "column",
+            "message"}]}``.
+        PluginError: Installed plug-ins contradict each other.
+    """
+    environ = os.environ if environ is None else environ
+    warnings: list[str] = []
+    if path is None:
+        file = find_config(environ)
+        named = environ.get(CONFIG_VARIABLE, "")
+        if named and file != pathlib.Path(named):
+            warnings.append(f"{CONFIG_VARIABLE} names {named}, which does not exist; {file} is used")
+    else:
+        file = pathlib.Path(path)
+    problems = Problems(file)
+    parts = outline(read_document(problems, file), problems)
+    expander = Expander(environ, file.parent, problems)
+    for section in (parts.servers, parts.orchestration, parts.plugins):
+        if section is not None:
+            expander.expand(section, _is_public)
+    problems.root = arrange(parts, problems, warnings)
+    return _check(problems, problems.root, plugins, expander.resolved, warnings)
+
+
+def bind_config(config: MCPConfig, *, plugins: "PluginManager | None" = None) -> LoadedConfig:
+    """Check a configuration that was made in Python, as `load_config` checks a file.
+
+    Args:
+        config: The configuration. Its values are taken as they are: ``${…}`` is not expanded.
+        plugins: As for `load_config`.
+
+    Raises:
+        ConfigurationError: Anything is wrong; there are no lines and columns.
+        PluginError: Installed plug-ins contradict each other.
+    """
+    problems = Problems()
+    for server_id in config.mcp_servers:
+        check_id(server_id, problems)
+    values = {
+        server_id: {"transport": server.transport, "url": server.url, **(server.model_extra or {})}
+        for server_id, server in config.mcp_servers.items()
+    }
+    return _bind(config, values, problems, plugins or _discovered(config.plugins), set(), [])
+
+
+def _check(
+    problems: Problems, root: Node, plugins: "PluginManager | None", resolved: set[str], warnings: list[str]
+) -> LoadedConfig:
+    """Turn a tree in the document's shape into models, and bind these."""
+    sections: dict[str, Any] = plain(root)
+    written: dict[str, dict[str, Any]] = {}
+    servers: dict[str, MCPServerConfig] = {}
+    for server_id, values in sections["mcp_servers"].items():
+        if problems.full:
+            break
+        check_id(server_id, problems)
+        if not isinstance(values, dict):
+            message = f"expected a mapping with the fields of a server, got {kind_of(values)}"
+            problems.add(("mcp_servers", server_id), message)
+            continue
+        written[server_id] = values
+        if server := validate(MCPServerConfig, cast("dict[str, Any]", values), ("mcp_servers", server_id), problems):
+            servers[server_id] = server
+    orchestration = _section(OrchestrationConfig, "orchestration", sections, problems)
+    disabled = _section(PluginsConfig, "plugins", sections, problems)
+    if plugins is None:
+        if disabled is None:  # which plug-ins may be imported is not known
+            problems.raise_if_any()
+        plugins = _discovered(disabled or PluginsConfig())
+    config = MCPConfig(
+        mcp_servers=servers,
+        orchestration=orchestration or OrchestrationConfig(),
+        plugins=disabled or PluginsConfig(),
+    )
+    return _bind(config, written, problems, plugins, resolved, warnings)
+
+
+def _section(model: type[ModelT], name: str, sections: Mapping[str, Any], problems: Problems) -> ModelT | None:
+    values = sections.get(name, {})
+    if isinstance(values, dict):
+        return validate(model, cast("dict[str, Any]", values), (name,), problems)
+    problems.add((name,), f"expected a mapping, got {kind_of(values)}; leave it out if it is empty")
+    return None
+
+
+def _bind(
+    config: MCPConfig,
+    written: Mapping[str, Mapping[str, Any]],
+    problems: Problems,
+    plugins: "PluginManager",
+    resolved: set[str],
+    warnings: list[str],
+) -> LoadedConfig:
+    """Check what concerns several servers or needs plug-ins.
+
+    Servers are bound as they were written, to report what is wrong with the transport's fields of those too that no
+    model could be made of.
+    """
+    check_names(config.mcp_servers, problems)
+    binder = Binder(plugins, problems)
+    transports: dict[str, BoundTransport] = {}
+    for server_id, values in written.items():
+        name, url = values.get("transport", MCPServerConfig.model_fields["transport"].default), values.get("url", "")
+        if isinstance(name, str) and isinstance(url, str):
+            fields = {field: value for field, value in values.items() if field not in _COMMON}
+            if bound := binder.transport(server_id, name, url, fields):
+                transports[server_id] = bound
+    cache_backend = binder.cache_backend(config.orchestration.cache)
+    routing = binder.routing(config.orchestration.routing)
+    problems.raise_if_any()
+    if cache_backend is None or routing is None:
+        raise AssertionError("what cannot be bound is a problem")
+    return LoadedConfig(
+        path=problems.file,
+        config=config,
+        transports=MappingProxyType(transports),
+        cache_backend=cache_backend,
+        routing=routing,
+        secrets=literal_secrets(config) | worth_hiding(resolved),
+        warnings=(*warnings, *_unknown_domains(config), *_still_enabled(config, plugins)),
+        plugins=plugins,
+    )
+
+
+def _discovered(section: PluginsConfig) -> "PluginManager":
+    from mcp_orchestra.plugins import PluginManager
+
+    plugins = PluginManager(disabled=section.disabled)
+    plugins.discover()
+    return plugins
+
+
+def _is_public(node: Node) -> bool:
+    match node.path:
+        case ("mcp_servers" | "mcpServers" | "servers", _, field, *_):
+            return field in _PUBLIC
+        case _:
+            return "options" not in node.path
+
+
+def _unknown_domains(config: MCPConfig) -> list[str]:
+    """Warn about routing for a domain that no server declares."""
+    declared = {domain for server in config.mcp_servers.values() for domain in server.domains}
+    return [
+        f"{show_path(('orchestration', 'routing', 'domains', domain))}: no server declares this domain"
+        f"{did_you_mean(domain, declared)}"
+        for domain in config.orchestration.routing.domains
+        if domain not in declared
+    ]
+
+
+def _still_enabled(config: MCPConfig, plugins: "PluginManager") -> list[str]:
+    """Warn about plug-ins that the configuration disables, but that came with the given manager."""
+    active = {info.name for info in plugins.installed() if info.state == "active"}
+    return [
+        f"plugins.disabled: {show_key(name)} is in use, because the plug-ins were not chosen by this configuration"
+        for name in config.plugins.disabled
+        if name in active
+    ]

@@ -1,0 +1,66 @@
+"""Finds the secrets that stand in a configuration as they are: in headers, environment variables and addresses."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
+from urllib.parse import unquote_plus, urlsplit
+
+from mcp_orchestra.config.models import MCPConfig
+
+__all__ = ["literal_secrets", "url_secrets", "worth_hiding"]
+
+_ALL_SECRET = {"headers", "env"}
+_SECRET_NAME = re.compile(r"password|passwd|secret|token|api_?key|credential|authorization", re.IGNORECASE)
+_ORDINARY = {"true", "false", "yes", "no", "on", "off", "null", "none"}
+
+
+def literal_secrets(config: MCPConfig) -> frozenset[str]:
+    """Return what must not be shown of a configuration.
+
+    That is every text under ``headers`` and ``env``, what fields called like ``token`` or ``password`` hold, and the
+    user info and query values of addresses.
+    """
+    found: set[str] = set()
+    for server in config.mcp_servers.values():
+        found.update(url_secrets(server.url))
+        found.update(_in(server.model_extra or {}))
+    orchestration = config.orchestration
+    found.update(_in(orchestration.cache.options))
+    for rule in (orchestration.routing, *orchestration.routing.domains.values()):
+        found.update(_in(rule.options))
+    return worth_hiding(found)
+
+
+def worth_hiding(texts: Iterable[str]) -> frozenset[str]:
+    """Return the texts without those that are no secret whoever set them, such as ``true``."""
+    return frozenset(text for text in texts if text and text.casefold() not in _ORDINARY)
+
+
+def url_secrets(url: str) -> Iterator[str]:
+    """Yield the parts of an address that may be secret, both as written and decoded; nothing for other texts."""
+    if "://" not in url:
+        return
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # an unbalanced bracket, say
+        return
+    userinfo = parts.netloc.rpartition("@")[0]
+    written = [userinfo, *userinfo.split(":", 1), *(pair.partition("=")[2] for pair in parts.query.split("&"))]
+    for part in filter(None, [*written, parts.fragment]):
+        yield part
+        yield unquote_plus(part)
+
+
+def _in(value: object, secret: bool = False) -> Iterator[str]:
+    if isinstance(value, str):
+        if secret:
+            yield value
+            yield value.partition(" ")[2]  # what follows "Bearer"
+        yield from url_secrets(value)
+    elif isinstance(value, Mapping):
+        for key, member in cast("Mapping[object, object]", value).items():
+            name = str(key)
+            yield from _in(member, secret or name in _ALL_SECRET or bool(_SECRET_NAME.search(name)))
+    elif isinstance(value, list | tuple):
+        for item in cast("Sequence[object]", value):
+            yield from _in(item, secret)

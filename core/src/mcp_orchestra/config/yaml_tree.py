@@ -1,0 +1,191 @@
+"""Composes YAML into a tree, refusing everything that a configuration has no use for.
+
+PyYAML only reads characters and resolves single scalars here: its composer and constructor follow aliases without a
+bound, let a repeated key win silently and raise what is no ``YAMLError``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import yaml
+from yaml.constructor import SafeConstructor
+from yaml.nodes import ScalarNode
+from yaml.resolver import Resolver
+
+from mcp_orchestra.config.problems import Problems
+from mcp_orchestra.config.tree import Mark, Node, Path, Scalar, kind_of, relocated, show_key
+from mcp_orchestra.config.yaml_messages import syntax_problem
+
+__all__ = ["MAX_DEPTH", "MAX_NODES", "parse_yaml"]
+
+MAX_NODES = 50_000
+"""Values in a document, with everything that its aliases stand for."""
+MAX_DEPTH = 50
+"""Mappings and lists inside each other."""
+
+_PREFIX = "tag:yaml.org,2002:"
+_SCALARS = {f"{_PREFIX}{name}" for name in ("int", "float", "bool", "null", "timestamp")}
+_TEXTS = {f"{_PREFIX}{name}" for name in ("str", "merge", "value")}  # "<<" and "=" mean nothing as a value
+_LONGEST_NUMBER = 100
+_CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads 1 MB in a tenth of a second
+
+
+def parse_yaml(text: str, problems: Problems) -> Node | None:
+    """Return the tree of a YAML document; None for a text without one.
+
+    Args:
+        text: The document.
+        problems: Receives repeated keys, after which reading goes on.
+
+    Raises:
+        ConfigurationError: The text is no YAML, or uses what a configuration may not: several documents, tags, merge
+            keys, self-references, more than 50 000 values or 50 levels.
+    """
+    if bad := _CONTROL.search(text):
+        before = text[: bad.start()]
+        mark = Mark(before.count("\n") + 1, len(before) - before.rfind("\n"))
+        problems.fatal(mark, (), "control characters are not allowed; remove them or save the file as UTF-8")
+    return _Composer(text, problems).document()
+
+
+class _Composer:
+    def __init__(self, text: str, problems: Problems) -> None:
+        self._problems = problems
+        self._events = self._read(text)
+        self._resolver: Any = Resolver()
+        self._constructor: Any = SafeConstructor()
+        self._anchors: dict[str, Node | None] = {}
+        self._nodes = 0
+
+    def document(self) -> Node | None:
+        next(self._events)  # the start of the stream
+        if isinstance(next(self._events), yaml.StreamEndEvent):
+            return None
+        root = self._node(next(self._events), (), None)
+        next(self._events)  # the end of the document
+        if not isinstance(more := next(self._events), yaml.StreamEndEvent):
+            self._problems.fatal(_mark(more), (), "a second YAML document starts here; expected one document")
+        return root
+
+    def _read(self, text: str) -> Iterator[Any]:
+        mark, message = None, ""
+        try:
+            yield from yaml.parse(text, Loader=_LOADER)
+        except yaml.YAMLError as error:
+            mark, message = syntax_problem(error)
+        if message:
+            self._problems.fatal(mark, (), message)
+
+    def _node(self, event: Any, path: Path, mark: Mark | None) -> Node:
+        """Compose the value that starts with this event; ``mark`` is that of its key."""
+        mark = mark or _mark(event)
+        self._count(mark, path)
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, path, mark)
+        anchor = event.anchor
+        if anchor is not None:
+            self._anchors[anchor] = None
+        if isinstance(event, yaml.ScalarEvent):
+            value, written = self._scalar(event, path)
+            node = Node(value, path, mark, written)
+        else:
+            self._check_collection(event, path)
+            mapping = isinstance(event, yaml.MappingStartEvent)
+            node = Node(self._mapping(path) if mapping else self._sequence(path), path, mark)
+        if anchor is not None:
+            self._anchors[anchor] = node
+        return node
+
+    def _alias(self, event: Any, path: Path, mark: Mark) -> Node:
+        target = self._anchors.get(event.anchor)
+        if target is None:
+            known = event.anchor in self._anchors
+            self._problems.fatal(
+                _mark(event),
+                path,
+                "this alias stands for a value that it is itself part of"
+                if known
+                else "no such anchor before this alias",
+            )
+        return relocated(target, path, mark, lambda: self._count(mark, path))
+
+    def _sequence(self, path: Path) -> list[Node]:
+        items: list[Node] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._node(event, (*path, len(items)), None))
+        return items
+
+    def _mapping(self, path: Path) -> dict[str, Node]:
+        members: dict[str, Node] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            mark = _mark(event)
+            key = self._key(event, path)
+            node = self._node(next(self._events), (*path, key), mark)
+            if (first := members.setdefault(key, node)) is not node and first.mark:
+                self._problems.at(
+                    mark, node.path, f"this key is already there in line {first.mark.line}, column {first.mark.column}"
+                )
+        return members
+
+    def _key(self, event: Any, path: Path) -> str:
+        mark = _mark(event)
+        if not isinstance(event, yaml.ScalarEvent):
+            self._problems.fatal(mark, path, "expected text as the key, got an alias, a list or a mapping")
+        if event.implicit[0] and event.value == "<<":
+            self._problems.fatal(mark, path, "merge keys (<<) are not supported; write the fields out")
+        value, _ = self._scalar(event, path)
+        if not isinstance(value, str):
+            shown = show_key(event.value).strip('"')
+            advice = f'write "{shown}" in quotes' if shown else 'an empty key is written ""'
+            self._problems.fatal(mark, path, f"expected text as the key, got {kind_of(value)}; {advice}")
+        return value
+
+    def _scalar(self, event: Any, path: Path) -> tuple[Scalar, str]:
+        """Return a scalar's value, and how it was written if it is a boolean."""
+        text: str = event.value
+        tag: str | None = event.tag
+        if tag is None or tag == "!":
+            tag = self._resolver.resolve(ScalarNode, text, event.implicit)
+        if tag in _TEXTS:
+            return text, ""
+        if tag is None or tag not in _SCALARS:
+            self._refuse_tag(event, path)
+        if len(text) > _LONGEST_NUMBER:
+            self._problems.fatal(_mark(event), path, "this number is too long; if it is text, write it in quotes")
+        value: Any = None
+        failed = False
+        try:
+            value = self._constructor.construct_object(ScalarNode(tag, text))
+        except (yaml.YAMLError, ValueError, OverflowError, KeyError):
+            failed = True
+        if failed:
+            self._problems.fatal(
+                _mark(event),
+                path,
+                "YAML takes this for a number or date, but it is none; if it is text, write it in quotes",
+            )
+        return value, text if isinstance(value, bool) else ""
+
+    def _check_collection(self, event: Any, path: Path) -> None:
+        if len(path) >= MAX_DEPTH:
+            self._problems.fatal(_mark(event), path[:5], f"nested deeper than {MAX_DEPTH} levels")
+        if event.tag not in (None, "!", f"{_PREFIX}map", f"{_PREFIX}seq"):
+            self._refuse_tag(event, path)
+
+    def _refuse_tag(self, event: Any, path: Path) -> NoReturn:
+        python = event.tag is not None and event.tag.startswith(f"{_PREFIX}python/")
+        what = "Python tags (!!python/…) are" if python else "this YAML tag (!…) is"
+        self._problems.fatal(_mark(event), path, f"{what} not allowed; write a plain value")
+
+    def _count(self, mark: Mark, path: Path) -> None:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            self._problems.fatal(mark, path, f"more than {MAX_NODES} values, counting what aliases stand for")
+
+
+def _mark(event: Any) -> Mark:
+    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)

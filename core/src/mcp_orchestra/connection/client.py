@@ -1,0 +1,253 @@
+"""A server's client that any task may use: deadlines round every request, our errors out of every failure."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import mcp_types as types
+
+from mcp_orchestra.connection.faults import Fault, fault_of
+from mcp_orchestra.connection.listing import CursorExpiredError, Freshness, Listing, collect
+from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, ResourceFetchError, ToolCallError
+from mcp_orchestra.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+    from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
+
+__all__ = ["ConnectionView", "ServerClient"]
+
+ResultT = TypeVar("ResultT")
+
+_GRACE = 0.5  # the SDK's own timeout comes first and tells the server; this one covers what it does not
+
+
+class ConnectionView(Protocol):
+    """What a `ServerClient` needs of its connection."""
+
+    server_id: str
+    config: "MCPServerConfig"
+    limits: "LimitsConfig"
+    request_timeout: float
+
+    @property
+    def current(self) -> "Client | None":
+        """The SDK's client while connected."""
+        ...
+
+    def lose(self, client: "Client", fault: Fault) -> None:
+        """Take the connection as lost."""
+        ...
+
+    def answered(self, seconds: float) -> None:
+        """Note how long an answer took."""
+        ...
+
+    async def revive(self, seconds: float) -> bool:
+        """Connect now if that is planned."""
+        ...
+
+
+class ServerClient:
+    """Asks one server; usable from any task of the event loop that connected it, over reconnects too.
+
+    Listings are complete: all pages in one result of the SDK's type, with ``next_cursor`` None. Every request ends
+    within the server's ``request_timeout``, with a result, one of our errors, or the caller's own cancellation.
+    """
+
+    def __init__(self, connection: ConnectionView, telemetry: Telemetry) -> None:
+        self._connection = connection
+        self._telemetry = telemetry
+        self._listed: Client | None = None  # the SDK's client whose tools have been listed
+
+    def __repr__(self) -> str:
+        return f"<ServerClient {self._connection.server_id}>"
+
+    async def list_resources(self) -> types.ListResourcesResult:
+        """Return all resources.
+
+        Raises:
+            MCPConnectionError: The server is not connected or the connection was lost.
+            ResourceFetchError: It answered with an error, too much, or not in time.
+        """
+        found = await self.collect_resources()
+        return types.ListResourcesResult(resources=found.items, **_hints(found.freshness))
+
+    async def collect_resources(self) -> Listing[types.Resource]:
+        """Return all resources together with how long they are fresh."""
+        return await self._collect("resources/list", lambda c, at: c.list_resources(cursor=at), lambda r: r.resources)
+
+    async def list_resource_templates(self) -> types.ListResourceTemplatesResult:
+        """Return all resource templates; raises as `list_resources` does."""
+        found = await self._collect(
+            "resources/templates/list",
+            lambda c, at: c.list_resource_templates(cursor=at),
+            lambda r: r.resource_templates,
+        )
+        return types.ListResourceTemplatesResult(resource_templates=found.items, **_hints(found.freshness))
+
+    async def list_tools(self) -> types.ListToolsResult:
+        """Return all tools; raises ``MCPConnectionError`` if they cannot be had."""
+        client = self._connection.current
+        found = await self._collect("tools/list", lambda c, at: c.list_tools(cursor=at), lambda r: r.tools)
+        self._listed = client
+        return types.ListToolsResult(tools=found.items, **_hints(found.freshness))
+
+    async def list_prompts(self) -> types.ListPromptsResult:
+        """Return all prompts; raises ``MCPConnectionError`` if they cannot be had."""
+        found = await self._collect("prompts/list", lambda c, at: c.list_prompts(cursor=at), lambda r: r.prompts)
+        return types.ListPromptsResult(prompts=found.items, **_hints(found.freshness))
+
+    async def read_resource(self, uri: str) -> types.ReadResourceResult:
+        """Return a resource's contents.
+
+        Raises:
+            MCPConnectionError: The server is not connected or the connection was lost.
+            ResourceFetchError: It answered with an error or not in time; ``context["code"]`` is its error code.
+        """
+        return await self._ask("resources/read", uri, lambda client: client.read_resource(uri))
+
+    async def get_prompt(self, name: str, arguments: Mapping[str, str] | None = None) -> types.GetPromptResult:
+        """Return a prompt filled with arguments; raises ``MCPConnectionError`` if it cannot be had."""
+        given = dict(arguments) if arguments is not None else None
+        return await self._ask("prompts/get", name, lambda client: client.get_prompt(name, given))
+
+    async def call_tool(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
+    ) -> types.CallToolResult:
+        """Call a tool, once: a call that may have been delivered is never repeated.
+
+        Args:
+            name: The tool's name at this server.
+            arguments: Its arguments.
+            timeout: Seconds to wait for its result; the server's ``request_timeout`` by default.
+
+        Returns:
+            The result; a failure that the tool itself reports has ``is_error`` set.
+
+        Raises:
+            ToolCallError: There is no result; ``context["delivered"]`` says whether the tool may have run.
+        """
+        # The SDK lists the tools *after* the first call of an unlisted one, and loses the result if that fails.
+        if self._listed is None or self._listed is not self._connection.current:
+            try:
+                await self.list_tools()
+            except MCPConnectionError as error:
+                if error.context.get("cause") != "rejected":
+                    raise self._error("tools/call", name, Fault(**_undelivered(error))) from error
+        given = dict(arguments) if arguments is not None else None
+        return await self._ask(
+            "tools/call", name, lambda client: client.call_tool(name, given, read_timeout_seconds=timeout), timeout
+        )
+
+    async def _collect(
+        self,
+        method: str,
+        page: Callable[["Client", str | None], Awaitable[Any]],
+        items_of: Callable[[Any], list[ResultT]],
+    ) -> Listing[ResultT]:
+        async def fetch(cursor: str | None) -> Any:
+            try:
+                return await self._ask(method, None, lambda client: page(client, cursor))
+            except MCPOrchestratorException as error:
+                if cursor is not None and error.context.get("code") == types.INVALID_PARAMS:
+                    raise CursorExpiredError from error
+                raise
+
+        try:
+            return await collect(method, fetch, items_of, self._connection.limits)
+        except ResourceFetchError as error:
+            error.context = {**self._whereabouts(method), **error.context}
+            raise
+
+    async def _ask(
+        self,
+        method: str,
+        target: str | None,
+        request: Callable[["Client"], Awaitable[ResultT]],
+        timeout: float | None = None,
+    ) -> ResultT:
+        seconds = timeout if timeout is not None else self._connection.request_timeout
+        with self._telemetry.span(method, server=self._connection.server_id, target=target):
+            fault: Fault | None = None
+            for _ in range(2):
+                client = self._connection.current
+                if client is None:
+                    break
+                started = time.perf_counter()
+                outcome = await self._bounded(client, request, seconds)
+                if not isinstance(outcome, Fault):
+                    self._connection.answered(time.perf_counter() - started)
+                    return outcome
+                fault = outcome
+                if fault.connection_lost:
+                    self._connection.lose(client, fault)
+                # A forgotten session was refused before anything ran: with a new one the request may be repeated.
+                if fault.cause != "session" or not await self._connection.revive(seconds):
+                    break
+            raise self._error(method, target, fault or _NOT_CONNECTED)
+
+    async def _bounded(
+        self, client: "Client", request: Callable[["Client"], Awaitable[ResultT]], seconds: float
+    ) -> "ResultT | Fault":
+        """Run one request in a task of its own and wait for it no longer than its time.
+
+        A cancelled request of the SDK may linger for seconds while the server does not read. In its own task it
+        cannot keep the caller, and a cancellation that nobody asked for cannot be taken for the caller's.
+        """
+        task = asyncio.ensure_future(request(client))
+        try:
+            await asyncio.wait({task}, timeout=seconds + _GRACE)
+        finally:
+            if not task.done():
+                task.cancel()
+                task.add_done_callback(_retrieve)
+        if not task.done():
+            # Past the SDK's own timeout: the request was not even accepted for sending.
+            self._connection.lose(client, Fault(reason="the server stopped reading", cause="lost"))
+            return Fault(reason=f"no answer within {seconds:.3g} s", cause="timeout")
+        if task.cancelled():
+            return Fault(reason="the connection was torn down", cause="lost")
+        if (error := task.exception()) is None:
+            return task.result()
+        if not isinstance(error, Exception):
+            raise error  # KeyboardInterrupt and SystemExit are nobody's fault
+        fault = fault_of(error)
+        if fault.cause == "timeout":
+            return Fault(reason=f"no answer within {seconds:.3g} s", cause="timeout", code=fault.code)
+        return fault
+
+    def _whereabouts(self, method: str) -> dict[str, object]:
+        return {"server": self._connection.config.name, "server_id": self._connection.server_id, "operation": method}
+
+    def _error(self, method: str, target: str | None, fault: Fault) -> MCPOrchestratorException:
+        what = f"{method} {target}" if target and method != "resources/read" else method
+        message = f"{self._connection.config.name}: {what} failed: {fault.reason}"
+        context = {**self._whereabouts(method), **fault.context()}
+        if method == "resources/read":
+            context["uri"] = target
+        if method == "tools/call":
+            return ToolCallError(message, {**context, "tool": target})
+        if fault.connection_lost or not method.startswith("resources/"):
+            return MCPConnectionError(message, context)
+        return ResourceFetchError(message, context)
+
+
+_NOT_CONNECTED = Fault(reason="the server is not connected", cause="lost", delivered="no")
+
+
+def _undelivered(error: MCPConnectionError) -> dict[str, Any]:
+    cause = str(error.context.get("cause", "lost"))
+    return {"reason": f"its tools cannot be listed ({cause})", "cause": cause, "delivered": "no"}
+
+
+def _hints(freshness: Freshness) -> dict[str, Any]:
+    return {"ttl_ms": freshness.ttl_ms or 0, "cache_scope": freshness.scope}
+
+
+def _retrieve(task: "asyncio.Future[Any]") -> None:
+    """Look at the outcome, so that asyncio does not report it as never retrieved."""
+    if not task.cancelled():
+        task.exception()

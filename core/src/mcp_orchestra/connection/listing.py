@@ -1,0 +1,103 @@
+"""Walks the pages of a listing to its end, within the limits."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+from mcp_orchestra.config.models import LimitsConfig
+from mcp_orchestra.errors import ResourceFetchError
+
+__all__ = ["CursorExpiredError", "Freshness", "Listing", "collect"]
+
+ItemT = TypeVar("ItemT")
+
+
+@dataclass
+class Freshness:
+    """The caching hints of several answers taken together: the smallest time, the narrowest scope."""
+
+    ttl_ms: int | None = None
+    """The smallest positive ``ttlMs``; None if no answer had one."""
+    scope: Literal["public", "private"] = "public"
+
+    def add(self, answer: Any) -> None:
+        """Take in one answer's hints; an absent or unknown scope is private."""
+        hint = getattr(answer, "ttl_ms", None)
+        if isinstance(hint, int) and hint > 0:
+            self.ttl_ms = hint if self.ttl_ms is None else min(self.ttl_ms, hint)
+        if getattr(answer, "cache_scope", None) != "public":
+            self.scope = "private"
+
+
+@dataclass
+class Listing(Generic[ItemT]):
+    """All items of a listing."""
+
+    items: list[ItemT] = field(default_factory=list)
+    freshness: Freshness = field(default_factory=Freshness)
+
+
+class CursorExpiredError(Exception):
+    """The server no longer knows a page's cursor: all pages so far are void."""
+
+
+async def collect(
+    method: str,
+    page: Callable[[str | None], Awaitable[Any]],
+    items_of: Callable[[Any], Sequence[ItemT]],
+    limits: LimitsConfig,
+) -> Listing[ItemT]:
+    """Return all items of a listing.
+
+    Args:
+        method: The protocol method, for messages.
+        page: Fetches one page by its cursor; None is the first page. The empty string is a cursor like any other, and
+            `CursorExpiredError` starts the walk again, once (specification 2026-07-28, server/utilities/pagination).
+        items_of: Takes the items out of a page.
+        limits: ``max_pages`` and ``max_items`` bound the walk.
+
+    Raises:
+        ResourceFetchError: The listing exceeds a limit, or names a cursor twice and would never end.
+    """
+    try:
+        return await _walk(method, page, items_of, limits)
+    except CursorExpiredError:
+        try:
+            return await _walk(method, page, items_of, limits)
+        except CursorExpiredError:
+            raise ResourceFetchError(
+                f"{method} refuses the page cursors that it hands out", {"cause": "protocol", "retryable": True}
+            ) from None
+
+
+async def _walk(
+    method: str,
+    page: Callable[[str | None], Awaitable[Any]],
+    items_of: Callable[[Any], Sequence[ItemT]],
+    limits: LimitsConfig,
+) -> Listing[ItemT]:
+    listing: Listing[ItemT] = Listing()
+    cursor: str | None = None
+    seen: set[str] = set()
+    for _ in range(limits.max_pages):
+        answer = await page(cursor)
+        listing.items.extend(items_of(answer))
+        listing.freshness.add(answer)
+        if len(listing.items) > limits.max_items:
+            raise _beyond(method, "max_items", limits.max_items, len(listing.items))
+        cursor = answer.next_cursor
+        if cursor is None:
+            return listing
+        if cursor in seen:
+            raise ResourceFetchError(
+                f"{method} repeats a page cursor and would never end", {"cause": "protocol", "retryable": True}
+            )
+        seen.add(cursor)
+    raise _beyond(method, "max_pages", limits.max_pages, len(listing.items))
+
+
+def _beyond(method: str, limit: str, value: int, items: int) -> ResourceFetchError:
+    return ResourceFetchError(
+        f"{method} exceeds {limit}={value} ({items} items so far); raise {limit} if the server is right",
+        {"cause": "limit", "limit": limit, "items": items, "retryable": False},
+    )

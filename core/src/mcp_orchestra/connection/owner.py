@@ -1,0 +1,265 @@
+"""One task owns one server's connection, for as long as the orchestrator lives; everybody else only uses it."""
+
+import asyncio
+import contextvars
+import dataclasses
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import mcp_types as types
+from mcp import Client
+
+from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
+from mcp_orchestra.connection.attempt import Attempt
+from mcp_orchestra.connection.backoff import Backoff
+from mcp_orchestra.connection.client import ServerClient
+from mcp_orchestra.connection.faults import Fault
+from mcp_orchestra.connection.handshake import Handshake
+from mcp_orchestra.diagnostics import Diagnostics
+from mcp_orchestra.redaction import Redactor
+from mcp_orchestra.registry import MCPRegistry
+from mcp_orchestra.telemetry import Telemetry
+from mcp_orchestra.types import Endpoint, ServerState, TransportSpec
+
+__all__ = ["Connection", "ConnectionServices"]
+
+logger = logging.getLogger(__name__)
+
+_CHANGES = (
+    types.ResourceListChangedNotification,
+    types.ResourceUpdatedNotification,
+    types.ToolListChangedNotification,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionServices:
+    """What all connections of one orchestrator share."""
+
+    registry: MCPRegistry
+    telemetry: Telemetry
+    redact: Redactor
+    spawning: asyncio.Semaphore
+    """Bounds how many child processes are being started at the same time."""
+    changed: Callable[[str], None]
+    """Called with a server's id when what it offers may have changed."""
+
+
+class Connection:
+    """The connection to one server: connects, notices its loss, connects again.
+
+    Args:
+        server_id: The server's key in the configuration; it is registered under it.
+        config: Its configuration.
+        spec: Its transport.
+        options: The transport's validated options.
+        limits: What bounds its answers.
+        max_retries: Attempts after the first one during `open`.
+        services: What it shares with the other connections.
+    """
+
+    def __init__(
+        self,
+        server_id: str,
+        config: MCPServerConfig,
+        spec: TransportSpec,
+        options: object,
+        *,
+        limits: LimitsConfig,
+        max_retries: int,
+        services: ConnectionServices,
+    ) -> None:
+        self.server_id = server_id
+        self.config = config
+        self.spec = spec
+        self.limits = limits
+        self.diagnostics = Diagnostics()
+        self.connect_timeout = float(config.timeout)
+        self.request_timeout = float(config.request_timeout or config.timeout)
+        self.protocol_version: str | None = None
+        self.server_info: types.Implementation | None = None
+        self.client = ServerClient(self, services.telemetry)
+        self._max_retries = max_retries
+        self._services = services
+        self._backoff = Backoff()
+        endpoint = Endpoint(
+            server_id=server_id,
+            url=config.url,
+            options=options,
+            connect_timeout=self.connect_timeout,
+            request_timeout=self.request_timeout,
+            max_message_bytes=limits.max_message_bytes,
+            diagnostics=self.diagnostics,
+        )
+        self._handshake = Handshake(config, spec, endpoint, self._on_message)
+        self._current: Client | None = None
+        self._attempt: Attempt | None = None
+        self._owner: asyncio.Task[None] | None = None
+        self._opened: asyncio.Future[Fault | None] | None = None
+        self._hurry = asyncio.Event()
+        self._next: asyncio.Future[None] | None = None  # resolved when the next attempt has succeeded or failed
+        self._closing = False
+
+    @property
+    def current(self) -> Client | None:
+        """The SDK's client while the server is connected, else None."""
+        return self._current
+
+    async def open(self) -> Fault | None:
+        """Connect; return None once connected, or why not, at the latest after the server's ``timeout``.
+
+        A failure that may heal is retried in the background until `close`.
+        """
+        loop = asyncio.get_running_loop()
+        self._opened = loop.create_future()
+        self._next = loop.create_future()
+        # The owner outlives whoever opens, so it has no context; only the first connects belong to the caller's trace.
+        self._owner = asyncio.create_task(
+            self._own(contextvars.copy_context(), loop.time() + self.connect_timeout),
+            name=f"mcp-owner-{self.server_id}",
+            context=contextvars.Context(),
+        )
+        return await asyncio.shield(self._opened)
+
+    async def close(self) -> None:
+        """Let go of the server: at any time, from any task, any number of times."""
+        if self._owner is None:
+            return
+        if not self._closing:
+            self._closing = True
+            self._owner.cancel()
+        await asyncio.wait({self._owner})
+
+    def lose(self, client: Client, fault: Fault) -> None:
+        """Take the connection as lost, because a request over ``client`` found out."""
+        if self._attempt is not None and client is self._current:
+            self._withdraw(fault)
+            self._attempt.lose(fault)
+
+    def answered(self, seconds: float) -> None:
+        """Note how long the server took to answer."""
+        if (info := self._services.registry.get_server(self.server_id)) is not None:
+            info.latency = seconds
+
+    async def revive(self, seconds: float) -> bool:
+        """Make a planned attempt now, and return whether the server is connected after it.
+
+        Args:
+            seconds: How long to wait for the outcome at most.
+        """
+        if self._current is None and self._owner is not None and self._next is not None:
+            self._hurry.set()
+            await asyncio.wait({self._next, self._owner}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return self._current is not None
+
+    async def _own(self, opener: contextvars.Context, deadline: float) -> None:
+        """Connect again and again: until closed, or until it is hopeless."""
+        loop = asyncio.get_running_loop()
+        try:
+            for attempts in range(1, 2**63):
+                opening = self._opened is not None and not self._opened.done()
+                seconds = deadline - loop.time() if opening else self.connect_timeout
+                fault = await self._connect_once(max(seconds, 0.0), opener if opening else contextvars.Context())
+                if not fault.retryable:
+                    break
+                delay = self._backoff.next()
+                if opening and (attempts > self._max_retries or loop.time() + delay >= deadline):
+                    self._settle(fault)
+                self._mark(fault, "backing_off", retry_at=loop.time() + delay)
+                await self._pause(delay)
+        except asyncio.CancelledError:
+            # Nobody but close() has this task: its cancellation is the order to stop, not news to pass on.
+            fault = Fault(reason="the orchestrator was closed", cause="closed", delivered="no", retryable=False)
+            if self._attempt is not None:
+                await self._attempt.leave()
+        self._settle(fault)
+
+    async def _connect_once(self, seconds: float, context: contextvars.Context) -> Fault:
+        """Connect, hold the connection, and return why there is none (any more)."""
+        self._hurry.clear()
+        self._services.registry.mark_disconnected(self.server_id, self._last_error(), state="connecting")
+        self._attempt = attempt = Attempt(self.server_id, self._enter, context)
+        try:
+            outcome = await attempt.connected(seconds)
+            if isinstance(outcome, Fault):
+                fault = self._explain(outcome)
+                self._withdraw(fault)
+                self._announce()
+            else:
+                self._publish(outcome)
+                self._announce()
+                fault = self._explain(await attempt.lost())
+                self._withdraw(fault)
+            if fault.cause == "timeout":
+                self._settle(fault)  # leaving a server that does not answer takes longer still
+        finally:
+            self._current = None
+            await attempt.leave()
+        return fault
+
+    async def _enter(self, stack: AsyncExitStack, ended: Callable[[], None]) -> Client:
+        spawning = self._services.spawning if self.spec.spawns_process else nullcontext()
+        with self._services.telemetry.span("connect", server=self.server_id):
+            async with spawning:
+                return await self._handshake.enter(stack, ended)
+
+    def _publish(self, client: Client) -> None:
+        returning = self.protocol_version is not None
+        self._current = client
+        self.protocol_version = client.protocol_version
+        self.server_info = client.server_info
+        self._backoff.reset()
+        self._services.registry.mark_connected(self.server_id, self.client)
+        logger.info("server %s: connected, protocol %s", self.server_id, client.protocol_version)
+        if returning:
+            self._services.changed(self.server_id)
+        self._settle(None)
+
+    def _withdraw(self, fault: Fault) -> None:
+        """Say at once that the server is gone; letting go of it may take seconds."""
+        self._current = None
+        hopeless: ServerState = "auth_required" if fault.cause == "auth" else "failed"
+        self._mark(fault, "backing_off" if fault.retryable else hopeless)
+
+    def _announce(self) -> None:
+        """Tell whoever waits for an attempt that this one has an outcome."""
+        if self._next is not None:
+            self._next.set_result(None)
+        self._next = asyncio.get_running_loop().create_future()
+
+    def _mark(self, fault: Fault, state: ServerState, retry_at: float | None = None) -> None:
+        info = self._services.registry.get_server(self.server_id)
+        if info is not None and info.connection_error != fault.reason:
+            logger.warning("server %s: %s", self.server_id, fault.reason)
+        self._services.registry.mark_disconnected(self.server_id, fault.reason, state=state, retry_at=retry_at)
+
+    def _last_error(self) -> str | None:
+        info = self._services.registry.get_server(self.server_id)
+        return info.connection_error if info is not None else None
+
+    def _settle(self, fault: Fault | None) -> None:
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_result(fault)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
+
+    def _explain(self, fault: Fault) -> Fault:
+        """Add how the server's process ended and what it said last, if it has one and it ended."""
+        reason = fault.reason
+        if self.diagnostics.exit_code is not None:
+            reason = f"the process ended with status {self.diagnostics.exit_code}"
+            if last := next((line.strip() for line in reversed(self.diagnostics.tail()) if line.strip()), ""):
+                reason += f": {last[:200]}"
+        return dataclasses.replace(fault, reason=self._services.redact(reason))
+
+    async def _on_message(self, message: object) -> None:
+        if isinstance(message, _CHANGES):
+            self._services.changed(self.server_id)

@@ -1,0 +1,94 @@
+"""Gathers everything a server has to read: all pages of its resources and their contents."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import mcp_types as types
+
+from mcp_orchestra.cache import Fetched
+from mcp_orchestra.connection.owner import Connection
+from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException
+from mcp_orchestra.tasks import run_all
+
+__all__ = ["contents_of", "fetch_resources"]
+
+
+async def fetch_resources(connection: Connection) -> Fetched:
+    """Return a server's resources under their names, or under their URIs where a name is not unique.
+
+    A resource that cannot be read keeps its place with an ``error``; the whole is then not worth caching. A server
+    without resources has none: that is no error.
+
+    Raises:
+        MCPConnectionError: The connection was lost: another server should be asked.
+        ResourceFetchError: The listing failed or exceeds a limit.
+    """
+    client, limits = connection.client, connection.limits
+    current = connection.current
+    if current is not None and current.server_capabilities.resources is None:
+        return Fetched(data={})
+    try:
+        listing = await client.collect_resources()
+    except MCPOrchestratorException as error:
+        if error.context.get("code") == types.METHOD_NOT_FOUND:
+            return Fetched(data={})
+        raise
+    found = {key: _described(resource) for key, resource in _keyed(listing.items)}
+    if not limits.resource_contents:
+        return Fetched(data=found, ttl_ms=listing.freshness.ttl_ms, scope=listing.freshness.scope)
+
+    entries = list(found.values())
+    for entry in entries[limits.max_resources_read :]:
+        entry["skipped"] = "max_resources_read"
+    to_read = iter(entries[: limits.max_resources_read])
+
+    async def read_some() -> None:
+        for entry in to_read:
+            try:
+                answer = await client.read_resource(entry["uri"])
+            except MCPConnectionError:
+                raise
+            except MCPOrchestratorException as error:
+                entry["error"] = error.message
+                if error.context.get("cause") == "timeout":
+                    return  # the others would each cost as much: one silent server costs its timeout, not many
+            else:
+                listing.freshness.add(answer)
+                entry.update(contents_of(answer))
+
+    workers = min(limits.max_concurrent_reads, len(entries))
+    await run_all(read_some() for _ in range(workers))
+    for entry in to_read:
+        entry["error"] = "not read, because reading another resource took too long"
+    return Fetched(
+        data=found,
+        ttl_ms=listing.freshness.ttl_ms,
+        scope=listing.freshness.scope,
+        cacheable=not any("error" in entry for entry in entries),
+    )
+
+
+def contents_of(answer: types.ReadResourceResult) -> dict[str, Any]:
+    """Return a read's ``data`` (the first text, else None) and ``contents`` (everything)."""
+    contents: list[dict[str, Any]] = []
+    for part in answer.contents:
+        body = {"text": part.text} if isinstance(part, types.TextResourceContents) else {"blob": part.blob}
+        contents.append({"uri": part.uri, "mime_type": part.mime_type, **body})
+    return {"data": next((part["text"] for part in contents if "text" in part), None), "contents": contents}
+
+
+def _keyed(resources: list[types.Resource]) -> Iterator[tuple[str, types.Resource]]:
+    """Yield each resource with its key; one that is listed twice over is one resource."""
+    unique = {(resource.name, resource.uri): resource for resource in resources}
+    names = Counter(name for name, _ in unique)
+    uris = {uri for _, uri in unique}
+    for (name, uri), resource in unique.items():
+        # A name that is also somebody's URI would take the place of the one that has to go under its URI.
+        yield (name if names[name] == 1 and (name not in uris or name == uri) else uri), resource
+
+
+def _described(resource: types.Resource) -> dict[str, Any]:
+    entry: dict[str, Any] = {"uri": resource.uri, "name": resource.name, "mime_type": resource.mime_type}
+    optional = {"title": resource.title, "description": resource.description, "size": resource.size}
+    return entry | {key: value for key, value in optional.items() if value is not None}

@@ -1,0 +1,172 @@
+"""Answers questions for resources: of all servers at once, of the best server for a domain, of one URI."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mcp_orchestra.cache import ResourceCache, resources_key
+from mcp_orchestra.connection.resources import fetch_resources
+from mcp_orchestra.connections import REVIVE_SECONDS, Connections
+from mcp_orchestra.errors import MCPOrchestratorException, NoMCPAvailableError, ResourceFetchError
+from mcp_orchestra.failover import attempt_of, may_ask_another
+from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
+from mcp_orchestra.routing import Router
+from mcp_orchestra.tasks import run_all
+from mcp_orchestra.types import Question
+
+if TYPE_CHECKING:
+    from mcp_types import ReadResourceResult
+
+__all__ = ["Gatherer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gatherer:
+    """Gathers resources through the cache."""
+
+    registry: MCPRegistry
+    connections: Connections
+    cache: ResourceCache
+    router: Router
+    fail_fast: bool
+
+    async def gather(self) -> dict[str, Any]:
+        """Return the resources of every connected server under its display name, in priority order.
+
+        Raises:
+            NoMCPAvailableError: No server is connected.
+            ResourceFetchError: A fetch failed, and the configuration says to fail fast.
+        """
+        servers = self.registry.get_connected_servers()
+        if not servers:
+            await self.connections.revive(self.registry.get_all_servers())
+            servers = self.registry.get_connected_servers()
+        if not servers:
+            raise NoMCPAvailableError("no server is connected", {"servers": dict(self.connections.states())})
+        cached = await self.cache.lookup([resources_key(info.server_id) for info in servers])
+        missing = [info for info in servers if resources_key(info.server_id) not in cached]
+        fetched = dict(zip((i.server_id for i in missing), await run_all(map(self._entry, missing)), strict=True))
+        return {
+            info.name: fetched.get(info.server_id) or _entry(info, cached[resources_key(info.server_id)])
+            for info in servers
+        }
+
+    async def domain(self, domain: str) -> dict[str, Any]:
+        """Return the resources of one server that declares the domain: the first that can answer.
+
+        Raises:
+            NoMCPAvailableError: No server declares the domain, or none that does is connected.
+            ResourceFetchError: All that were asked failed.
+        """
+        declaring = self.registry.get_servers_by_domain(domain)
+        if not declaring:
+            raise NoMCPAvailableError(
+                f"no server declares the domain {domain!r}",
+                {"domain": domain, "known_domains": self.registry.get_domains(), "candidates": {}},
+            )
+        candidates = self.router.order(Question(kind="domain", value=domain), declaring)
+        attempts: list[Mapping[str, Any]] = []
+        found = await self._first(candidates, attempts)
+        if found is None and not attempts and await self.connections.revive(candidates):
+            found = await self._first(candidates, attempts)
+        if found is not None:
+            return found
+        if not attempts:
+            states = self.connections.states()
+            raise NoMCPAvailableError(
+                f"no server for the domain {domain!r} is connected",
+                {
+                    "domain": domain,
+                    "known_domains": self.registry.get_domains(),
+                    "candidates": {info.server_id: states[info.server_id] for info in candidates},
+                },
+            )
+        last = attempts[-1]
+        raise ResourceFetchError(
+            f"no server could answer for the domain {domain!r}: {last['reason']}",
+            {"server": last["server"], "server_id": last["server_id"], "domain": domain, "attempts": attempts},
+        )
+
+    async def read(self, uri: str, servers: Sequence[MCPServerInfo]) -> "ReadResourceResult":
+        """Return a resource's contents from the first of these servers that has it.
+
+        Raises:
+            ResourceFetchError: None of them has it or can be asked.
+            NoMCPAvailableError: None of them is connected.
+        """
+        candidates = self.router.order(Question(kind="uri", value=uri), servers)
+        owners = await self._owners(uri, candidates)
+        attempts: list[Mapping[str, Any]] = []
+        error: MCPOrchestratorException | None = None
+        for info in sorted(candidates, key=lambda info: info.server_id not in owners):
+            connection = self.connections.get(info.server_id)
+            if connection is None or not await connection.revive(REVIVE_SECONDS):
+                continue
+            try:
+                return await connection.client.read_resource(uri)
+            except MCPOrchestratorException as failure:
+                error = failure
+                attempts.append(attempt_of(info, failure))
+                if info.server_id in owners and failure.context.get("cause") == "rejected":
+                    break  # its owner has spoken: another server's answer would be about another resource
+        if error is None:
+            raise NoMCPAvailableError(f"no server is connected that could read {uri}", {"uri": uri})
+        if len(attempts) == 1:
+            raise error
+        raise ResourceFetchError(
+            f"no server could read {uri}: {attempts[-1]['reason']}",
+            {"server": attempts[-1]["server"], "uri": uri, "attempts": attempts},
+        ) from error
+
+    async def _entry(self, info: MCPServerInfo) -> dict[str, Any]:
+        try:
+            return _entry(info, await self._fetch(info))
+        except MCPOrchestratorException as error:
+            if self.fail_fast:
+                raise _fetch_error(info, error) from error
+            return {**_entry(info, {}), "error": error.message}
+
+    async def _fetch(self, info: MCPServerInfo) -> dict[str, Any]:
+        connection = self.connections[info.server_id]
+        return await self.cache.fetch(resources_key(info.server_id), lambda: fetch_resources(connection))
+
+    async def _first(
+        self, candidates: Sequence[MCPServerInfo], attempts: list[Mapping[str, Any]]
+    ) -> dict[str, Any] | None:
+        """Return the first candidate's resources, from the cache or fresh; failures go to ``attempts``."""
+        for info in candidates:
+            key = resources_key(info.server_id)
+            if key in (cached := await self.cache.lookup([key])):
+                return cached[key]
+            if not info.connected:
+                continue
+            try:
+                return await self._fetch(info)
+            except MCPOrchestratorException as error:
+                attempts.append(attempt_of(info, error))
+                if not may_ask_another("read", error):
+                    break
+        return None
+
+    async def _owners(self, uri: str, servers: Sequence[MCPServerInfo]) -> set[str]:
+        """Return the ids of the servers that are known to list the URI."""
+        keys = {resources_key(info.server_id): info.server_id for info in servers}
+        cached = await self.cache.lookup(list(keys))
+        return {
+            keys[key] for key, resources in cached.items() if any(entry["uri"] == uri for entry in resources.values())
+        }
+
+
+def _entry(info: MCPServerInfo, resources: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "priority": info.config.priority,
+        "domains": list(info.config.domains),
+        "capabilities": list(info.config.capabilities),
+        "resources": resources,
+    }
+
+
+def _fetch_error(info: MCPServerInfo, error: MCPOrchestratorException) -> ResourceFetchError:
+    if isinstance(error, ResourceFetchError):
+        return error
+    return ResourceFetchError(error.message, {**error.context, "server": info.name, "server_id": info.server_id})

@@ -1,0 +1,147 @@
+"""From a failure of HTTP to one of our errors: why, in plain words, and whether to try again."""
+
+import http
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+import httpx2
+
+from mcp_orchestra.errors import MCPConnectionError
+from mcp_orchestra.redaction import safe_url
+from mcp_orchestra.wire import Delivered, transport_error
+
+__all__ = [
+    "FAILURES",
+    "REFUSED_CREDENTIALS",
+    "call_failed",
+    "call_refused",
+    "connection_failed",
+    "connection_refused",
+    "redirected",
+]
+
+FAILURES: Final = (httpx2.HTTPError, OSError)
+"""What a request can raise for reasons outside this process."""
+
+REFUSED_CREDENTIALS: Final = frozenset({401, 403, 407})
+
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_UNANSWERED = frozenset({408, 425})  # 4xx that say nothing about whether the request was carried out
+_CERTIFICATE = {
+    9: "is not valid yet",
+    10: "has expired",
+    18: "is self-signed; name its authority in ca_file",
+    19: "is signed by an unknown authority; name it in ca_file",
+    20: "is signed by an unknown authority; name it in ca_file",
+    21: "is signed by an unknown authority; name it in ca_file",
+    23: "is revoked",
+    62: "is for another host name",
+    64: "is for another address",
+}
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and everything that led to it."""
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        found = todo.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        yield found
+        todo += [found.__context__, found.__cause__]
+        if isinstance(found, BaseExceptionGroup):
+            todo += cast("BaseExceptionGroup[BaseException]", found).exceptions
+
+
+def _reason(error: BaseException) -> tuple[str, str]:
+    """Return the short word and the plain words for a failure."""
+    if isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout):
+        return "timeout", "no connection was made in time"
+    if isinstance(error, httpx2.TimeoutException):
+        return "timeout", "no answer came in time"
+    for found in _chain(error):
+        match found:
+            case socket.gaierror():
+                return "dns", "its host name cannot be resolved"
+            case ssl.SSLCertVerificationError():
+                return "tls", f"its certificate {_CERTIFICATE.get(found.verify_code, 'is not accepted')}"
+            case ssl.SSLError():
+                return "tls", "no TLS connection could be agreed on; does it speak https?"
+            case ConnectionRefusedError():
+                return "refused", "the connection was refused"
+            case _:
+                pass
+    match error:
+        case httpx2.ProxyError():
+            return "proxy", "the proxy refused to connect to it"
+        case httpx2.ConnectError():
+            return "unreachable", "it cannot be reached"
+        case httpx2.RemoteProtocolError():
+            return "protocol", "the connection ended without a complete HTTP answer"
+        case httpx2.DecodingError():
+            return "protocol", "its answer is compressed in a broken way"
+        case _:
+            return "network", "the connection was cut"
+
+
+def _status(status: int) -> str:
+    try:
+        return f"HTTP {status} ({http.HTTPStatus(status).phrase})"
+    except ValueError:
+        return f"HTTP {status}"
+
+
+def connection_failed(error: BaseException, url: str) -> MCPConnectionError:
+    """Return the error for a server that could not be reached."""
+    cause, words = _reason(error)
+    return MCPConnectionError(f"cannot connect to {safe_url(url)}: {words}", {"cause": cause, "retryable": True})
+
+
+def connection_refused(response: httpx2.Response, url: str) -> MCPConnectionError:
+    """Return the error for a server that answered the handshake with an HTTP error status."""
+    status = response.status_code
+    auth = status in REFUSED_CREDENTIALS
+    words = "it refused the credentials with" if auth else "it answered"
+    context: dict[str, Any] = {"cause": "auth" if auth else "http", "retryable": not auth, "status": status}
+    if (retry_after := response.headers.get("retry-after")) is not None:
+        context["retry_after"] = retry_after[:64]
+    return MCPConnectionError(f"cannot connect to {safe_url(url)}: {words} {_status(status)}", context)
+
+
+def redirected(target: httpx2.URL, status: int, url: str) -> MCPConnectionError:
+    """Return the error for a redirect that is not followed."""
+    return MCPConnectionError(
+        f"cannot connect to {safe_url(url)}: it redirects to {safe_url(str(target))}, which is not followed; "
+        "configure that address if it is the right server",
+        {"cause": "redirect", "retryable": False, "status": status},
+    )
+
+
+def call_failed(error: BaseException) -> dict[str, Any]:
+    """Return the JSON-RPC error object for a call whose request or answer was lost on the way."""
+    _, words = _reason(error)
+    return transport_error(
+        f"the server did not answer: {words}",
+        kind=type(error).__name__,
+        delivered="no" if isinstance(error, _NOT_SENT) else "maybe",
+    )
+
+
+def call_refused(response: httpx2.Response) -> dict[str, Any]:
+    """Return the JSON-RPC error object for a call that was answered with an HTTP error status."""
+    status = response.status_code
+    delivered: Delivered = "rejected" if 300 <= status < 500 and status not in _UNANSWERED else "maybe"
+    retry_after = response.headers.get("retry-after")
+    challenge = response.headers.get("www-authenticate")
+    return transport_error(
+        f"the server answered {_status(status)}",
+        kind="http",
+        delivered=delivered,
+        status=status,
+        retry_after=retry_after and retry_after[:64],
+        www_authenticate=challenge and challenge[:1024],
+    )

@@ -1,0 +1,173 @@
+"""Keeps the failure of one HTTP request from becoming the failure of a whole connection.
+
+The SDK's streamable HTTP transport runs its requests in one task group: an exception below HTTP ends every call in
+flight and cancels the task that owns the connection (python-sdk #3560, #3522, #915). It also drops the status of an
+HTTP error. What it does well is to hand a JSON-RPC error in the body of an answer to the waiting call: so that is what
+every failure becomes here, below it.
+"""
+
+import json
+from typing import Any, Final
+
+import httpx2
+
+from mcp_orchestra.errors import MCPConnectionError
+from mcp_orchestra.http.bodies import RefusedBody, error_in, media_type, read_body, rebuilt
+from mcp_orchestra.http.events import GuardedEvents
+from mcp_orchestra.http.failures import (
+    FAILURES,
+    REFUSED_CREDENTIALS,
+    call_failed,
+    call_refused,
+    connection_failed,
+    connection_refused,
+    redirected,
+)
+from mcp_orchestra.http.origins import followed, redirect_target
+from mcp_orchestra.redaction import safe_url
+
+__all__ = ["IsolatingTransport"]
+
+_HANDSHAKE: Final = frozenset({"server/discover", "initialize"})
+_ERROR_BODY = 64 * 1024  # bytes of an HTTP error's body in which a JSON-RPC error is looked for
+_GOODBYE = 2.0  # seconds for the DELETE that ends a session: closing must not wait for a server that hangs
+
+
+class IsolatingTransport(httpx2.AsyncBaseTransport):
+    """An httpx2 transport under which a failing POST is answered with a JSON-RPC error (code ``TRANSPORT_ERROR``).
+
+    The error's data holds ``kind``, ``delivered`` and, for an HTTP status, ``status``, ``retry_after`` and
+    ``www_authenticate``. Bodies are bounded by ``max_message_bytes`` after decompression.
+
+    The handshake is different. A failure of ``server/discover`` or ``initialize`` raises `MCPConnectionError`, since
+    the SDK takes *any* JSON-RPC error of the probe for an old server: a passing 503 would lock a modern server to the
+    legacy era. Only statuses that do mean "I do not know that" (400, 404, 405, …) pass. The handshake is over as soon
+    as anything else is sent.
+
+    Args:
+        inner: Carries the requests out.
+        max_message_bytes: The largest answer, or event of an event stream.
+    """
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, *, max_message_bytes: int) -> None:
+        self._inner = inner
+        self._limit = max_message_bytes
+        self._shaken = False
+        self._probe_cut: MCPConnectionError | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Carry out one request.
+
+        Raises:
+            MCPConnectionError: The handshake failed.
+            httpx2.HTTPError: A request other than a POST failed; the SDK copes with those.
+        """
+        if request.method == "POST":
+            return await self._post(request)
+        if request.method == "DELETE":
+            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), _GOODBYE)
+        response = await self._inner.handle_async_request(request)
+        if response.is_success and media_type(response) == "text/event-stream":
+            return await self._guarded(response)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the inner transport."""
+        await self._inner.aclose()
+
+    async def _post(self, request: httpx2.Request) -> httpx2.Response:
+        handshake = self._handshake(request)
+        if handshake is not None and self._probe_cut is not None:
+            # The SDK swallows what cuts the event stream that answers its probe and goes on with `initialize`.
+            raise self._probe_cut
+        try:
+            response = await self._inner.handle_async_request(request)
+            if response.is_success and media_type(response) == "text/event-stream":
+                return await self._guarded(response, request, handshake)
+            if response.is_success:
+                return rebuilt(response, await read_body(response, self._limit))
+            return await self._failed(request, response, handshake)
+        except FAILURES as error:
+            if handshake is not None:
+                raise connection_failed(error, str(request.url)) from error
+            return _answer(503, call_failed(error))
+        except RefusedBody as refused:
+            if handshake is not None:
+                raise _unusable(request, refused) from None
+            return _answer(502, refused.error)
+
+    async def _failed(
+        self, request: httpx2.Request, response: httpx2.Response, handshake: str | None
+    ) -> httpx2.Response:
+        """Decide on an answer whose status is not a success."""
+        status = response.status_code
+        if (target := redirect_target(response, request.url)) is not None:
+            await response.aclose()
+            if followed(request.method, status, request.url, target):
+                return rebuilt(response, b"")
+            if handshake is not None:
+                raise redirected(target, status, str(request.url))
+            return _answer(502, call_refused(response))
+        error = await self._error_of_peer(response)
+        if handshake is not None:
+            if _is_outage(status) or (handshake == "initialize" and error is None):
+                raise connection_refused(response, str(request.url))
+        elif status in REFUSED_CREDENTIALS or status == 429:
+            error = None  # what matters is the status, which the SDK would drop for the body's sake
+        if error is not None:
+            return _answer(status, error)
+        if handshake is not None or (status == 404 and "mcp-session-id" in request.headers):
+            return rebuilt(response, b"", "text/plain")  # the SDK knows what these mean
+        return _answer(max(status, 400), call_refused(response))
+
+    async def _error_of_peer(self, response: httpx2.Response) -> dict[str, Any] | None:
+        try:
+            return error_in(await read_body(response, min(self._limit, _ERROR_BODY)))
+        except (*FAILURES, RefusedBody):
+            return None
+
+    async def _guarded(
+        self, response: httpx2.Response, request: httpx2.Request | None = None, handshake: str | None = None
+    ) -> httpx2.Response:
+        def on_cut(error: BaseException) -> None:
+            if request is not None and handshake is not None:
+                self._probe_cut = connection_failed(error, str(request.url))
+
+        try:
+            events = GuardedEvents(response, self._limit, answers_call=request is not None, on_cut=on_cut)
+        except RefusedBody:
+            await response.aclose()
+            raise
+        return rebuilt(response, events)
+
+    def _handshake(self, request: httpx2.Request) -> str | None:
+        """Return the method of a request of the handshake; None once that is over."""
+        if self._shaken:
+            return None
+        try:
+            message: object = json.loads(request.content)
+        except (ValueError, RecursionError, httpx2.RequestNotRead):
+            return None
+        match message:
+            case {"method": str(method)} if method in _HANDSHAKE:
+                return method
+            case _:
+                self._shaken = True
+                return None
+
+
+def _is_outage(status: int) -> bool:
+    """Tell the statuses that say nothing about the protocol a server speaks."""
+    return status in REFUSED_CREDENTIALS or status in (408, 425, 429) or (status >= 500 and status != 501)
+
+
+def _unusable(request: httpx2.Request, refused: RefusedBody) -> MCPConnectionError:
+    return MCPConnectionError(
+        f"cannot connect to {safe_url(str(request.url))}: {refused.error['message']}",
+        {"cause": "protocol", "retryable": True},
+    )
+
+
+def _answer(status: int, error: dict[str, Any]) -> httpx2.Response:
+    # No id: the SDK gives the error to the call whose request this answers.
+    return httpx2.Response(status, json={"jsonrpc": "2.0", "id": None, "error": error})

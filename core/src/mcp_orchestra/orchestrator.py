@@ -1,0 +1,353 @@
+"""Many MCP servers as if they were one: puts the parts together and holds no logic of its own."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from mcp_orchestra.config.loader import LoadedConfig, bind_config, load_config
+from mcp_orchestra.errors import ConfigurationError, MCPConnectionError, UnknownServerError
+from mcp_orchestra.logs import configure_logging
+from mcp_orchestra.redaction import Redactor
+from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
+from mcp_orchestra.status import describe_plugins, describe_servers
+from mcp_orchestra.types import Question
+
+if TYPE_CHECKING:
+    from mcp_types import CallToolResult, ReadResourceResult
+    from opentelemetry.trace import TracerProvider
+
+    from mcp_orchestra.cache import ResourceCache
+    from mcp_orchestra.catalogue import ToolInfo
+    from mcp_orchestra.config.models import MCPConfig
+    from mcp_orchestra.plugins import PluginManager
+    from mcp_orchestra.running import Running
+    from mcp_orchestra.telemetry import Telemetry
+
+__all__ = ["MCPOrchestrator"]
+
+logger = logging.getLogger(__name__)
+
+_NO_STATISTICS = {"hits": 0, "misses": 0, "evictions": 0, "total_requests": 0, "hit_rate": "0.00%", "cached_items": 0}
+
+
+class MCPOrchestrator:
+    """Manages connections to many MCP servers as if they were one.
+
+    Args:
+        config_path: The configuration file. Without one: ``$MCP_ORCHESTRA_CONFIG``, else the first of
+            ``fastapi_server/mcp_config.yaml``, ``mcp_config.yaml`` and ``.mcp.json`` in the working directory.
+        config: A configuration made in Python, instead of a file.
+        fail_fast: Overrides the configuration's ``fail_fast``.
+        plugins: The plug-ins to use, instead of discovering the installed ones.
+        tracer_provider: Where spans go; the application's global provider by default.
+    """
+
+    def __init__(
+        self,
+        config_path: Path | str | None = None,
+        *,
+        config: "MCPConfig | None" = None,
+        fail_fast: bool | None = None,
+        plugins: "PluginManager | None" = None,
+        tracer_provider: "TracerProvider | None" = None,
+    ) -> None:
+        if config_path is not None and config is not None:
+            raise TypeError("give either config_path or config, not both")
+        self._path = Path(config_path) if config_path is not None else None
+        self._given = config
+        self._fail_fast = fail_fast
+        self._plugins = plugins
+        self._tracer_provider = tracer_provider
+        self._loaded: LoadedConfig | None = None
+        self._registry = MCPRegistry()
+        self._cache: ResourceCache | None = None
+        self._spans: Telemetry | None = None
+        self._running: Running | None = None
+        self._starting: asyncio.Task[Running] | None = None
+        self._waiting = 0
+
+    @property
+    def registry(self) -> MCPRegistry:
+        """The configured servers and the state of their connections."""
+        return self._registry
+
+    @property
+    def config(self) -> "MCPConfig | None":
+        """The configuration in force; None before it is loaded."""
+        return self._loaded.config if self._loaded is not None else None
+
+    @property
+    def cache(self) -> "ResourceCache":
+        """The cache of gathered resources; loads the configuration if nobody has.
+
+        A server's resources are under ``resources:<id>``, its tools under ``tools:<id>``.
+        """
+        if self._cache is None:
+            self.load_configuration()
+        if self._cache is None:
+            raise AssertionError("a loaded configuration has a cache")
+        return self._cache
+
+    def load_configuration(self) -> None:
+        """Load the configuration, check it against the installed plug-ins, and register its servers.
+
+        While the orchestrator is initialised this is refused: close it first.
+
+        Raises:
+            ConfigurationError: The configuration is missing or invalid. What was loaded before stays in force.
+        """
+        if self._running is not None or self._starting is not None:
+            raise ConfigurationError("the orchestrator is running; close() it before loading a configuration")
+        self._use(self._load())
+
+    async def initialize(self) -> None:
+        """Connect all servers at once; does nothing if that is done, and joins in if it is under way.
+
+        Raises:
+            ConfigurationError: The configuration is missing or invalid.
+            MCPConnectionError: A server failed, and the configuration says to fail fast; the context has ``failed``
+                (id to reason) and ``connected`` (ids). Everything is closed again.
+            NoMCPAvailableError: No server connected. Everything is closed again.
+        """
+        if self._running is not None:
+            return
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start(), name="mcp-orchestra-initialize")
+        starting = self._starting
+        self._waiting += 1
+        try:
+            await asyncio.wait({starting})
+        finally:
+            self._waiting -= 1
+            if not self._waiting and not starting.done():
+                starting.cancel()  # the last one who wanted it is gone
+        if starting.cancelled():
+            raise MCPConnectionError("the orchestrator was closed while it was initialising", {"cause": "closed"})
+        if (error := starting.exception()) is not None:
+            raise error
+
+    async def close(self) -> None:
+        """Close all connections: at any time, from any task, any number of times. Ends within 5 s, raises nothing."""
+        if (starting := self._starting) is not None:
+            starting.cancel()
+            await asyncio.wait({starting})
+        running, self._running = self._running, None
+        if running is not None:
+            await running.connections.close()
+        if self._cache is not None:
+            await self._cache.aclose()
+
+    @asynccontextmanager
+    async def managed_session(self) -> AsyncIterator[Self]:
+        """Initialise on entry, yield the orchestrator, and close on every way out."""
+        try:
+            await self.initialize()
+            yield self
+        finally:
+            await self.close()
+
+    async def gather_all_resources(self) -> dict[str, Any]:
+        """Return the resources of every connected server, by display name and in priority order.
+
+        Each value has ``priority``, ``domains``, ``capabilities`` and ``resources`` (name to resource). A server whose
+        fetch failed has no resources and an ``error``.
+
+        Raises:
+            NoMCPAvailableError: No server is connected.
+            ResourceFetchError: A fetch failed, and the configuration says to fail fast; ``context["server"]``.
+        """
+        running = await self._ready()
+        with self._span("gather"):
+            return await running.gatherer.gather()
+
+    async def get_resources_for_domain(self, domain: str) -> dict[str, Any]:
+        """Return the resources (name to resource) of the first server for the domain that can answer.
+
+        Args:
+            domain: As servers declare it in the configuration.
+
+        Raises:
+            NoMCPAvailableError: No server declares the domain, or none that does is connected.
+            ResourceFetchError: All that were asked failed; ``context["attempts"]`` lists them.
+        """
+        running = await self._ready()
+        with self._span("domain", domain=domain):
+            return await running.gatherer.domain(domain)
+
+    async def read_resource(self, uri: str, *, server: str | None = None) -> "ReadResourceResult":
+        """Return the contents of one resource, from its owner or the first server that has it.
+
+        Args:
+            uri: The resource's URI.
+            server: Id or display name of the only server to ask.
+
+        Raises:
+            UnknownServerError: No such server.
+            NoMCPAvailableError: No server is connected.
+            ResourceFetchError: No server has it, or reading failed.
+        """
+        running = await self._ready()
+        servers = self._candidates(server)
+        with self._span("read"):
+            return await running.gatherer.read(uri, servers)
+
+    async def list_tools(self) -> "list[ToolInfo]":
+        """Return the tools of every connected server under unique names, in priority order.
+
+        Raises:
+            NoMCPAvailableError: No server is connected.
+        """
+        running = await self._ready()
+        with self._span("tools"):
+            return await running.catalogue.tools()
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        server: str | None = None,
+        domain: str | None = None,
+        capability: str | None = None,
+        timeout: float | None = None,
+    ) -> "CallToolResult":
+        """Call a tool.
+
+        It runs once at most: another server is asked only if the call was certainly not delivered, and only among
+        those that ``domain`` or ``capability`` allow.
+
+        Args:
+            name: A name from `list_tools`, or the tool's own name at its server.
+            arguments: The tool's arguments.
+            server: Id or display name of the only server to ask.
+            domain: Ask only servers that declare this domain.
+            capability: Ask only servers that declare this capability.
+            timeout: Seconds to wait for the result; the server's ``request_timeout`` by default.
+
+        Returns:
+            The result; a failure that the tool itself reports has ``is_error`` set.
+
+        Raises:
+            UnknownServerError: No such server.
+            ToolNotFoundError: No connected server has the tool, or several have and nothing says which to ask.
+            ToolCallError: There is no result; ``context["delivered"]`` says whether the tool may have run.
+        """
+        running = await self._ready()
+        servers = self._candidates(server, domain, capability)
+        question: Question | None = None
+        if domain is not None:
+            question = Question(kind="domain", value=domain)
+        elif capability is not None:
+            question = Question(kind="capability", value=capability)
+        with self._span("call", tool=name):
+            return await running.catalogue.call(name, arguments, servers, question, timeout)
+
+    def get_status(self) -> dict[str, Any]:
+        """Return how things stand: ``initialized``, ``servers``, ``cache_stats`` and ``plugins``.
+
+        Every server has ``name``, ``connected``, ``priority``, ``domains`` and ``error``, and further ``id``,
+        ``state``, ``transport``, ``protocol_version``, ``retry_in`` and ``latency`` (seconds), ``stderr`` (lines) …
+        """
+        loaded = self._loaded
+        if loaded is None:
+            return {"initialized": False, "servers": [], "cache_stats": dict(_NO_STATISTICS), "plugins": []}
+        connections = self._running.connections if self._running is not None else None
+        return {
+            "initialized": self._running is not None,
+            "servers": describe_servers(self._registry, loaded.transports, connections, Redactor(loaded.secrets)),
+            "cache_stats": self.cache.get_stats(),
+            "plugins": describe_plugins(loaded.plugins.installed()),
+        }
+
+    async def _ready(self) -> "Running":
+        await self.initialize()
+        if self._running is None:
+            raise MCPConnectionError("the orchestrator was closed while it was asked", {"cause": "closed"})
+        return self._running
+
+    async def _start(self) -> "Running":
+        try:
+            # Reading files, opening a cache and importing the SDK take up to a second: not on the event loop.
+            loaded, cache = await asyncio.to_thread(self._prepare)
+            from mcp_orchestra.running import Running
+
+            with self._span("initialize"):
+                self._running = await Running.start(
+                    loaded, self._registry, cache, self._telemetry, fail_fast=self._fails_fast(loaded)
+                )
+            return self._running
+        finally:
+            self._starting = None
+
+    def _fails_fast(self, loaded: LoadedConfig) -> bool:
+        return loaded.config.orchestration.fail_fast if self._fail_fast is None else self._fail_fast
+
+    def _prepare(self) -> "tuple[LoadedConfig, ResourceCache]":
+        import_module("mcp_orchestra.running")
+        loaded = self._loaded or self._use(self._load())
+        if self._cache is None or self._cache.closed:
+            self._cache = self._open_cache(loaded)
+        return loaded, self._cache
+
+    def _load(self) -> LoadedConfig:
+        if self._given is not None:
+            return bind_config(self._given, plugins=self._plugins)
+        return load_config(self._path, plugins=self._plugins)
+
+    def _use(self, loaded: LoadedConfig) -> LoadedConfig:
+        """Take a configuration into force; up to here nothing has changed."""
+        registry = MCPRegistry()
+        for server_id, config in loaded.config.mcp_servers.items():
+            registry.register_server(server_id, config)
+        configure_logging(loaded.config.orchestration)
+        for warning in loaded.warnings:
+            logger.warning("%s", warning)
+        self._cache = self._open_cache(loaded)
+        self._registry = registry
+        self._loaded = loaded
+        return loaded
+
+    def _open_cache(self, loaded: LoadedConfig) -> "ResourceCache":
+        from mcp_orchestra.cache import ResourceCache
+
+        backend = loaded.cache_backend
+        return ResourceCache(
+            loaded.config.orchestration.resource_cache_ttl,
+            store=backend.open(),
+            blocking=backend.spec.blocking,
+            clock=time.time if backend.spec.persistent else time.monotonic,
+        )
+
+    def _candidates(
+        self, server: str | None, domain: str | None = None, capability: str | None = None
+    ) -> list[MCPServerInfo]:
+        """Return the servers that fit, in priority order."""
+        servers = self._registry.get_all_servers()
+        if server is not None:
+            named = [info for info in servers if server in (info.server_id, info.name)]
+            if not named:
+                known = ", ".join(info.server_id for info in servers)
+                raise UnknownServerError(f"no server is called {server!r}; there are: {known}", {"server": server})
+            # An id is unique; a display name may be another server's id.
+            servers = [info for info in named if info.server_id == server] or named
+        if domain is not None:
+            servers = [info for info in servers if domain in info.config.domains]
+        if capability is not None:
+            servers = [info for info in servers if capability in info.config.capabilities]
+        return servers
+
+    @property
+    def _telemetry(self) -> "Telemetry":
+        if self._spans is None:
+            from mcp_orchestra.telemetry import Telemetry
+
+            self._spans = Telemetry(self._tracer_provider)
+        return self._spans
+
+    def _span(self, operation: str, **attributes: str) -> "AbstractContextManager[object]":
+        return self._telemetry.span(operation, **attributes)

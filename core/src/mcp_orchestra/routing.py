@@ -1,0 +1,84 @@
+"""From a question to the order in which servers are asked: a routing policy decides, and is not trusted to."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from types import MappingProxyType
+
+from mcp_orchestra.registry import MCPServerInfo
+from mcp_orchestra.types import Candidate, Question, RoutingPolicy
+
+__all__ = ["Router", "candidate"]
+
+_logger = logging.getLogger("mcp_orchestra.routing")
+
+_NO_RULES: Mapping[str, RoutingPolicy] = MappingProxyType({})
+
+
+def candidate(info: MCPServerInfo) -> Candidate:
+    """Return what a routing policy gets to know about a server, as it stands now."""
+    return Candidate(
+        server_id=info.server_id,
+        priority=info.config.priority,
+        position=info.position,
+        connected=info.connected,
+        latency=info.latency,
+    )
+
+
+class Router:
+    """Orders servers by routing policies: one for all questions, and others for single domains.
+
+    A policy that raises, or whose answer is not a permutation of the candidates, is overruled for that question: the
+    order is then (priority, position). The first time it happens one warning names the policy.
+
+    Args:
+        default: Answers every question for which there is no other policy.
+        domains: Policies for questions about single domains.
+    """
+
+    def __init__(self, default: RoutingPolicy, domains: Mapping[str, RoutingPolicy] = _NO_RULES) -> None:
+        self._default = default
+        self._domains = dict(domains)
+        self._overruled: set[int] = set()  # identities: a policy need not be hashable, and lives as long as this
+
+    def order(self, question: Question, servers: Sequence[MCPServerInfo]) -> list[MCPServerInfo]:
+        """Return the servers in the order in which to ask them; never more, never fewer.
+
+        Args:
+            question: What somebody wants to know.
+            servers: Those that could answer, with distinct ids.
+        """
+        if len(servers) < 2:
+            return list(servers)
+        candidates = [candidate(info) for info in servers]
+        by_id = {info.server_id: info for info in servers}
+        return [by_id[chosen.server_id] for chosen in self._ordered(question, candidates)]
+
+    def _ordered(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        policy = self._default
+        if question.kind == "domain":
+            policy = self._domains.get(question.value, policy)
+        try:
+            # The copy is the policy's own; one candidate too many shows that it added some, however many those are.
+            answer = list(islice(policy.order(question, list(candidates)), len(candidates) + 1))
+            fault = None if _is_permutation(answer, candidates) else "did not return each candidate exactly once"
+        except Exception as error:  # noqa: BLE001 - a policy is a stranger's code: whatever it raises is contained
+            answer, fault = [], f"raised {type(error).__name__}"
+        if fault is None:
+            return answer
+        if id(policy) not in self._overruled:
+            self._overruled.add(id(policy))
+            _logger.warning(
+                "the routing policy %s %s (asked for the %s %r): its answers are overruled by priority whenever that "
+                "happens",
+                type(policy).__qualname__,
+                fault,
+                question.kind,
+                question.value,
+            )
+        return sorted(candidates, key=lambda one: (one.priority, one.position))
+
+
+def _is_permutation(answer: Sequence[object], candidates: Sequence[Candidate]) -> bool:
+    return len(answer) == len(candidates) and set(answer) == set(candidates)

@@ -1,0 +1,67 @@
+"""What exists between ``initialize()`` and ``close()``: the connections, and those who ask over them."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from mcp_orchestra.cache import ResourceCache, resources_key, tools_key
+from mcp_orchestra.catalogue import Catalogue
+from mcp_orchestra.config.loader import LoadedConfig
+from mcp_orchestra.connections import Connections
+from mcp_orchestra.gathering import Gatherer
+from mcp_orchestra.registry import MCPRegistry
+from mcp_orchestra.routing import Router
+from mcp_orchestra.telemetry import Telemetry
+
+__all__ = ["Running"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A started orchestrator."""
+
+    connections: Connections
+    gatherer: Gatherer
+    catalogue: Catalogue
+
+    @classmethod
+    async def start(
+        cls,
+        loaded: LoadedConfig,
+        registry: MCPRegistry,
+        cache: ResourceCache,
+        telemetry: Telemetry,
+        *,
+        fail_fast: bool,
+    ) -> Self:
+        """Connect every server; if that fails or is cancelled, everything opened is closed again first.
+
+        Raises:
+            MCPConnectionError: One failed, and the configuration says to fail fast.
+            NoMCPAvailableError: None connected, or none is configured.
+        """
+
+        def changed(server_id: str) -> None:
+            cache.invalidate(resources_key(server_id))
+            cache.invalidate(tools_key(server_id))
+
+        connections = Connections(loaded, registry, telemetry, changed)
+        try:
+            await connections.open(fail_fast=fail_fast)
+        except BaseException:
+            await connections.close()
+            raise
+        router = Router(
+            loaded.routing.default.create(),
+            {domain: policy.create() for domain, policy in loaded.routing.domains.items()},
+        )
+        return cls(
+            connections=connections,
+            gatherer=Gatherer(
+                registry=registry,
+                connections=connections,
+                cache=cache,
+                router=router,
+                fail_fast=fail_fast,
+            ),
+            catalogue=Catalogue(registry=registry, connections=connections, cache=cache, router=router),
+        )

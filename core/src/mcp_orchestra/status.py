@@ -1,0 +1,81 @@
+"""Says how things stand: the document's status, and beside it what explains it."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mcp_orchestra.config.loaded import BoundTransport
+from mcp_orchestra.redaction import Redactor, safe_url
+from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
+
+if TYPE_CHECKING:
+    from mcp_orchestra.connections import Connections
+    from mcp_orchestra.plugins import PluginInfo
+
+__all__ = ["describe_plugins", "describe_servers"]
+
+_STDERR_LINES = 20
+
+
+def describe_servers(
+    registry: MCPRegistry,
+    transports: Mapping[str, BoundTransport],
+    connections: "Connections | None",
+    redact: Redactor,
+) -> list[dict[str, Any]]:
+    """Return one description for each registered server, in priority order."""
+    now = _loop_time()
+    return [_describe(info, transports[info.server_id].spec.name, connections, redact, now) for info in registry.get_all_servers()]
+
+
+def describe_plugins(plugins: "Sequence[PluginInfo]") -> list[dict[str, Any]]:
+    """Return what became of each installed plug-in."""
+    return [
+        {
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "state": plugin.state,
+            "reason": plugin.reason,
+            "offers": list(plugin.offers),
+        }
+        for plugin in plugins
+    ]
+
+
+def _describe(
+    info: MCPServerInfo, transport: str, connections: "Connections | None", redact: Redactor, now: float
+) -> dict[str, Any]:
+    connection = connections.get(info.server_id) if connections is not None else None
+    described: dict[str, Any] = {
+        "name": info.name,
+        "connected": info.connected,
+        "priority": info.config.priority,
+        "domains": list(info.config.domains),
+        "error": info.connection_error,
+        "id": info.server_id,
+        "state": info.state,
+        "capabilities": list(info.config.capabilities),
+        "transport": transport,
+        "url": safe_url(info.config.url) or None,
+        "protocol_version": connection.protocol_version if connection is not None else None,
+        "server_version": None,
+        "last_connected": info.last_connected.isoformat() if info.last_connected is not None else None,
+        "retry_in": round(max(0.0, info.retry_at - now), 3) if info.retry_at is not None else None,
+        "latency": info.latency,
+        "stderr": [],
+    }
+    if connection is not None:
+        described["stderr"] = [redact(line) for line in connection.diagnostics.tail(_STDERR_LINES)]
+        if connection.server_info is not None:
+            described["server_version"] = f"{connection.server_info.name} {connection.server_info.version}".strip()
+    return described
+
+
+def _loop_time() -> float:
+    """Return the time on the clock that `MCPServerInfo.retry_at` is on, also outside the event loop."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return time.monotonic()

@@ -1,0 +1,70 @@
+"""Spans on OpenTelemetry: the only module that talks to it. Without an SDK installed they cost next to nothing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+
+from mcp_orchestra.errors import MCPOrchestratorException
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span, TracerProvider
+
+__all__ = ["Telemetry"]
+
+
+class Telemetry:
+    """Makes the orchestrator's spans.
+
+    Args:
+        tracer_provider: Where spans go; the application's global provider by default.
+    """
+
+    def __init__(self, tracer_provider: "TracerProvider | None" = None) -> None:
+        self._tracer = trace.get_tracer("mcp_orchestra", version("mcp-orchestra"), tracer_provider)
+
+    @contextmanager
+    def span(
+        self, operation: str, *, server: str | None = None, target: str | None = None, **attributes: str | int | bool
+    ) -> "Iterator[Span]":
+        """Run a block as one span named ``orchestrate <operation>``, a child of the current one.
+
+        An exception sets the status and ``error.type`` and passes on; its text stays out of the trace.
+
+        Args:
+            operation: ``gather``, ``domain``, ``connect``, or the protocol method.
+            server: The server's id.
+            target: The tool or prompt. A URI is an attribute of its own kind, because it may be long and personal.
+            attributes: Further attributes, by their names behind ``mcp.orchestra.``.
+        """
+        given: dict[str, str | int | bool] = {f"mcp.orchestra.{name}": value for name, value in attributes.items()}
+        if server is not None:
+            given["mcp.orchestra.server"] = server
+        if "/" in operation:
+            given["mcp.method.name"] = operation
+        if target is not None:
+            given[_TARGET.get(operation, "mcp.orchestra.target")] = target
+        with self._tracer.start_as_current_span(
+            f"orchestrate {operation}", attributes=given, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield span
+            except BaseException as error:
+                span.set_attribute("error.type", _error_type(error))
+                span.set_status(trace.StatusCode.ERROR)
+                raise
+
+
+_TARGET = {
+    "tools/call": "gen_ai.tool.name",
+    "prompts/get": "gen_ai.prompt.name",
+    "resources/read": "mcp.resource.uri",
+}
+
+
+def _error_type(error: BaseException) -> str:
+    if isinstance(error, MCPOrchestratorException) and (code := error.context.get("code")) is not None:
+        return str(code)
+    return type(error).__qualname__

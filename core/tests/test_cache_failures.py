@@ -1,0 +1,478 @@
+"""S36: a backend that fails, hangs or returns junk is a miss, the request succeeds, and somebody is told once."""
+
+import asyncio
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from mcp_orchestra_memory import MemoryStore
+
+from mcp_orchestra import ResourceCache, StoredEntry
+from mcp_orchestra.cache import Fetched
+from mcp_orchestra.cache_entry import Entry, encode
+
+METHODS = ("get_many", "set_many", "delete_many", "clear", "count", "purge", "close")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Troubled(MemoryStore):
+    """A store whose methods fail while they are listed in ``broken``, and hang while ``gate`` is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken: set[str] = set()
+        self.error: BaseException = OSError("redis://user:s3cret@host is away")
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.calls: list[str] = []
+        self.threads: set[int] = set()
+
+    def __getattribute__(self, name: str) -> object:
+        method = super().__getattribute__(name)
+        if name not in METHODS:
+            return method
+
+        def call(*args):
+            self.calls.append(name)
+            self.threads.add(threading.get_ident())
+            self.entered.set()
+            assert self.gate.wait(10)
+            if name in self.broken:
+                raise self.error
+            return method(*args)
+
+        return call
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store():
+    store = Troubled()
+    yield store
+    store.gate.set()
+
+
+@pytest.fixture
+def cache(store, clock):
+    return ResourceCache(60, store=store, clock=clock)
+
+
+@pytest.fixture
+def blocking(store, clock):
+    return ResourceCache(60, store=store, clock=clock, blocking=True, store_timeout=0.05)
+
+
+@pytest.fixture(autouse=True)
+def log(caplog):
+    caplog.set_level(logging.WARNING, "mcp_orchestra")
+    return caplog
+
+
+async def answer() -> Fetched:
+    return Fetched(data={"n": "fetched"})
+
+
+async def ask(cache: ResourceCache, key: str = "a") -> dict[str, object]:
+    async with asyncio.timeout(10):
+        found = await cache.lookup([key])
+        return found[key] if key in found else await cache.fetch(key, answer)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("error", [OSError("x"), TimeoutError("x"), ValueError("x"), RecursionError(), MemoryError()])
+async def test_s36_a_store_that_raises_is_a_miss_and_the_request_succeeds(cache, store, error):
+    cache.set("a", {"n": "kept"})
+    store.error = error
+    store.broken = set(METHODS)
+
+    assert await ask(cache) == {"n": "fetched"}
+    assert cache.get("a") is None
+    cache.set("a", {"n": "new"})
+    cache.invalidate("a")
+    assert cache.cleanup_expired() == 0
+
+    stats = cache.get_stats()
+    assert (stats["hits"], stats["misses"], stats["cached_items"]) == (0, 2, 0)
+    assert stats["errors"] == 8  # lookup, looking again, keeping, get, set, invalidate, cleanup and the count itself
+
+
+@pytest.mark.anyio
+async def test_a_blocking_store_that_exits_the_interpreter_is_a_miss(blocking, store):
+    store.error = SystemExit(1)
+    store.broken = set(METHODS)
+
+    assert await ask(blocking) == {"n": "fetched"}
+
+
+def test_s36_one_warning_for_a_burst_and_another_for_the_next(cache, store, clock, log):
+    store.broken = {"get_many"}
+    for _ in range(100):
+        cache.get("a")
+        clock.now += 0.1
+    assert len(log.records) == 1
+
+    store.broken = set()
+    cache.get("a")
+    assert len(log.records) == 1
+    store.broken = {"get_many"}
+    cache.get("a")
+    cache.get("a")
+
+    assert len(log.records) == 2
+    assert cache.get_stats()["errors"] == 102
+
+
+def test_s36_a_burst_that_goes_on_is_mentioned_again_after_a_minute(cache, store, clock, log):
+    store.broken = {"get_many"}
+    cache.get("a")
+    clock.now += 59.9
+    cache.get("a")
+    assert len(log.records) == 1
+
+    clock.now += 0.1
+    cache.get("a")
+
+    assert len(log.records) == 2
+
+
+def test_the_end_of_a_burst_is_mentioned(cache, store, log):
+    log.set_level(logging.INFO, "mcp_orchestra")
+    store.broken = {"get_many"}
+    cache.get("a")
+    store.broken = set()
+    cache.get("a")
+    cache.get("a")
+
+    assert [record.levelname for record in log.records] == ["WARNING", "INFO"]
+
+
+def test_a_warning_names_the_store_and_the_kind_of_failure_and_no_secret(cache, store, log):
+    store.broken = {"get_many"}
+    cache.get("a")
+
+    (record,) = log.records
+    assert record.name.startswith("mcp_orchestra.")
+    assert "Troubled" in record.getMessage()
+    assert "OSError" in record.getMessage()
+    assert "s3cret" not in log.text
+
+
+class Returning:
+    """A store that returns what it was given, whatever was asked."""
+
+    def __init__(self, thing: object) -> None:
+        self.thing = thing
+
+    def get_many(self, keys):
+        return self.thing
+
+    def set_many(self, entries):
+        return self.thing
+
+    def delete_many(self, keys):
+        return self.thing
+
+    def clear(self):
+        return self.thing
+
+    def count(self, now):
+        return self.thing
+
+    def purge(self, now):
+        return self.thing
+
+    def close(self):
+        return self.thing
+
+
+GOOD, _ = encode("a", Entry({"n": 1}, 60.0))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "thing",
+    [
+        None,
+        -1,
+        "junk",
+        [],
+        [("a", StoredEntry(GOOD, 60.0))],
+        {"a": None},
+        {"a": GOOD},
+        {"a": (GOOD, 60.0)},
+        {"a": StoredEntry(b"", 60.0)},
+        {"a": StoredEntry(b"\xff\xfe\x00", 60.0)},
+        {"a": StoredEntry(b"{}", 60.0)},
+        {"a": StoredEntry(b"[" * 100_000, 60.0)},
+        {"a": StoredEntry(GOOD[:-1], 60.0)},
+        {"a": StoredEntry(encode("b", Entry({"n": 1}, 60.0))[0], 60.0)},
+        {"a": StoredEntry(None, 60.0)},
+        {"a": StoredEntry(GOOD, "soon")},
+        {"a": StoredEntry(GOOD, None)},
+        {"a": StoredEntry(GOOD, float("nan"))},
+        {"b": StoredEntry(GOOD, 60.0)},
+    ],
+    ids=range(19),
+)
+async def test_s36_a_store_that_returns_junk_is_a_miss_and_the_request_succeeds(thing, clock):
+    cache = ResourceCache(60, store=Returning(thing), clock=clock)
+
+    assert await ask(cache) == {"n": "fetched"}
+    assert cache.get("a") is None
+    cache.set("a", {})
+    cache.invalidate()
+    assert cache.cleanup_expired() == 0
+
+    stats = cache.get_stats()
+    assert (stats["misses"], stats["total_requests"], stats["cached_items"]) == (2, 2, 0)
+    assert stats["evictions"] >= 0
+    assert stats["errors"] >= 3
+    await cache.aclose()
+
+
+def test_s36_junk_is_dropped_counted_once_and_leaves_the_other_entries_alone(cache, store, log):
+    cache.set("b", {"n": 2})
+    store.set_many({"a": StoredEntry(b"junk", 1e9), "c": StoredEntry(b"junk", 1e9)})
+
+    found = asyncio.run(cache.lookup(["a", "b", "c"]))
+
+    assert found == {"b": {"n": 2}}
+    assert cache.get("a") is None
+    stats = cache.get_stats()
+    assert (stats["hits"], stats["misses"], stats["evictions"], stats["errors"]) == (1, 3, 0, 2)
+    assert len(log.records) == 1
+
+
+def test_an_entry_written_by_another_version_is_a_miss_and_no_trouble(cache, store, log):
+    store.set_many({"a": StoredEntry(b'{"v":99,"what":"ever"}', 1e9)})
+
+    assert cache.get("a") is None
+    assert cache.get_stats()["errors"] == 0
+    assert log.records == []
+
+
+@pytest.mark.parametrize("claimed", [1e9, float("inf")])
+def test_s30_a_store_that_claims_a_later_expiry_is_not_believed(cache, store, clock, claimed):
+    cache.set("a", {"n": 1})
+    store.set_many({"a": StoredEntry(store.get_many(["a"])["a"].value, claimed)})
+    clock.now = 59.0
+    assert cache.get("a") == {"n": 1}
+    clock.now = 60.0
+
+    assert cache.get("a") is None
+    assert cache.get_stats()["evictions"] == 1
+
+
+def test_an_expired_entry_that_cannot_be_deleted_is_a_miss_and_no_eviction_yet(cache, store, clock):
+    cache.set("a", {})
+    clock.now = 30.0
+    cache.set("b", {"n": 2})
+    clock.now = 60.0
+    store.broken = {"delete_many"}
+
+    assert asyncio.run(cache.lookup(["a", "b"])) == {"b": {"n": 2}}
+    assert cache.get_stats()["evictions"] == 0
+    store.broken = set()
+    assert cache.get("a") is None
+    assert cache.get_stats()["evictions"] == 1
+
+
+@pytest.mark.parametrize("key", ["a", None])
+def test_what_was_invalidated_while_the_store_was_out_of_order_is_never_served_again(cache, store, key):
+    cache.set("a", {"n": 1})
+    cache.set("b", {"n": 2})
+    store.broken = {"delete_many", "clear"}
+    cache.invalidate(key)
+    assert cache.get("a") is None
+    store.broken = set()
+
+    assert cache.get("a") is None
+    assert cache.get("b") == ({"n": 2} if key else None)
+
+
+def test_what_could_not_be_replaced_is_never_served_again(cache, store):
+    cache.set("a", {"n": "old"})
+    store.broken = {"set_many"}
+    cache.set("a", {"n": "new"})
+    store.broken = set()
+
+    assert cache.get("a") is None
+
+
+def test_what_is_set_after_a_failed_invalidation_stays(cache, store):
+    store.broken = {"clear"}
+    cache.invalidate()
+    store.broken = set()
+    cache.set("a", {"n": 1})
+
+    assert cache.get("a") == {"n": 1}
+
+
+@pytest.mark.anyio
+async def test_s36_a_store_that_hangs_is_a_miss_and_the_request_succeeds(blocking, store):
+    blocking.set("a", {"n": "kept"})
+    store.gate.clear()
+
+    assert await ask(blocking) == {"n": "fetched"}
+    assert blocking.get("a") is None
+    blocking.set("a", {"n": "new"})
+    blocking.invalidate("b")
+    assert blocking.cleanup_expired() == 0
+
+    stats = blocking.get_stats()
+    assert (stats["hits"], stats["misses"], stats["cached_items"]) == (0, 2, 0)
+    assert stats["errors"] == 8
+
+
+@pytest.mark.anyio
+async def test_the_event_loop_goes_on_while_a_store_hangs(store, clock):
+    patient = ResourceCache(60, store=store, clock=clock, blocking=True, store_timeout=10)
+    store.gate.clear()
+    looking = asyncio.create_task(patient.lookup(["a"]))
+    await asyncio.to_thread(store.entered.wait, 10)
+
+    assert not looking.done()
+    store.gate.set()
+    async with asyncio.timeout(10):
+        assert await looking == {}
+
+
+@pytest.mark.anyio
+async def test_while_a_call_hangs_the_others_do_not_even_try(blocking, store, log):
+    store.gate.clear()
+    await blocking.lookup(["a"])
+    calls = list(store.calls)
+
+    for _ in range(20):
+        await blocking.lookup(["a"])
+
+    assert store.calls == calls == ["get_many"]
+    assert blocking.get_stats()["errors"] == 22
+    assert len(log.records) == 1
+
+
+def let_it_catch_up(cache: ResourceCache, store: Troubled) -> None:
+    """Open the gate and wait until the store answers again."""
+    store.gate.set()
+    deadline = time.monotonic() + 10
+    before, errors = -1, cache.get_stats()["errors"]
+    while before != errors:
+        assert time.monotonic() < deadline
+        before, errors = errors, cache.get_stats()["errors"]
+
+
+@pytest.mark.anyio
+async def test_a_write_that_hung_does_not_come_after_an_invalidation(blocking, store):
+    store.gate.clear()
+    blocking.set("a", {"n": "old"})
+    assert store.calls == ["set_many"]
+    blocking.invalidate("a")
+    let_it_catch_up(blocking, store)
+
+    assert blocking.get("a") is None
+    blocking.set("a", {"n": "new"})
+    assert blocking.get("a") == {"n": "new"}
+
+
+@pytest.mark.anyio
+async def test_a_blocking_store_is_called_in_one_thread_that_is_not_the_event_loops(blocking, store):
+    await ask(blocking)
+    blocking.get("a")
+    blocking.invalidate()
+    await asyncio.to_thread(blocking.get_stats)
+
+    assert len(store.threads) == 1
+    assert threading.get_ident() not in store.threads
+
+
+@pytest.mark.anyio
+async def test_invalidating_on_the_event_loop_does_not_wait_for_a_blocking_store(store, clock):
+    patient = ResourceCache(60, store=store, clock=clock, blocking=True, store_timeout=10)
+    patient.set("a", {"n": 1})
+    store.gate.clear()
+    store.calls.clear()
+
+    patient.invalidate("a")  # would take ten seconds, and the gate is opened by this very thread
+
+    store.gate.set()
+    assert patient.get("a") is None
+    assert store.calls[0] == "delete_many"
+
+
+@pytest.mark.anyio
+async def test_closing_deletes_what_was_condemned_before_it_closes_the_store(cache, store):
+    store.broken = {"delete_many"}
+    cache.invalidate("a")
+    store.broken = set()
+    store.calls.clear()
+
+    await cache.aclose()
+
+    assert store.calls[:2] == ["delete_many", "close"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("broken", [True, False])
+async def test_closing_does_not_wait_for_a_store_that_hangs_or_fails(store, clock, broken):
+    cache = ResourceCache(60, store=store, clock=clock, blocking=True, store_timeout=0.05)
+    cache.get("a")
+    if broken:
+        store.broken = {"close"}
+    else:
+        store.gate.clear()
+
+    async with asyncio.timeout(10):
+        await cache.aclose()
+
+    assert cache.closed
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("blocking", [True, False])
+async def test_closing_closes_the_store_once_and_ends_its_thread(store, clock, blocking):
+    before = set(threading.enumerate())
+    cache = ResourceCache(60, store=store, clock=clock, blocking=blocking, store_timeout=10)
+    cache.set("a", {})
+    await cache.aclose()
+    await cache.aclose()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+
+    assert store.calls.count("close") == 1
+    assert set(threading.enumerate()) <= before
+
+
+def test_the_thread_of_a_cache_that_nobody_holds_ends(store, clock):
+    before = set(threading.enumerate())
+    cache = ResourceCache(60, store=store, clock=clock, blocking=True, store_timeout=10)
+    cache.set("a", {})
+    (thread,) = set(threading.enumerate()) - before
+    assert thread.daemon
+
+    del cache
+    thread.join(10)
+
+    assert not thread.is_alive()
+
+
+def test_threads_that_share_a_cache_over_a_failing_store_see_misses_only(cache, store):
+    store.broken = set(METHODS)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(cache.get, ["a"] * 800)) == {None}
+
+    stats = cache.get_stats()
+    assert (stats["misses"], stats["errors"]) == (800, 801)

@@ -1,0 +1,137 @@
+"""ResourceCache from many threads at once: nothing raises, nothing is lost, and the counters add up."""
+
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mcp_orchestra_memory import MemoryStore
+
+from mcp_orchestra import ResourceCache
+
+THREADS = 8
+TTL = 10.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def at_once(work: Callable[[int], object]) -> list[object]:
+    """Run the work in all threads, starting together; raise what any of them raises."""
+    barrier = threading.Barrier(THREADS, timeout=30)
+
+    def start(number: int) -> object:
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(start, range(THREADS)))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    max_entries=st.integers(1, 30),
+    max_bytes=st.integers(200, 4000),
+    blocking=st.booleans(),
+)
+def test_s30_whatever_threads_do_the_counters_add_up_and_the_bounds_hold(seed, max_entries, max_bytes, blocking):
+    clock = Clock()
+    store = MemoryStore(max_entries=max_entries, max_bytes=max_bytes)
+    cache = ResourceCache(TTL, store=store, clock=clock, blocking=blocking, store_timeout=30)
+    keys = [f"key {n}" for n in range(20)]
+
+    def work(number: int) -> tuple[int, int, int]:
+        rng = random.Random(f"{seed} {number}")
+        asked = found = cleaned = 0
+        for _ in range(150):
+            key = rng.choice(keys)
+            match rng.randrange(12):
+                case 0:
+                    cleaned += cache.cleanup_expired()
+                case 1:
+                    cache.invalidate(key)
+                case 2:
+                    clock.now += rng.random() * 2
+                case 3:
+                    stats = cache.get_stats()
+                    assert stats["hits"] + stats["misses"] == stats["total_requests"]
+                    assert 0 <= stats["cached_items"] <= max_entries
+                case n if n < 7:
+                    cache.set(key, {"key": key, "text": "x" * rng.randrange(300)})
+                case _:
+                    asked += 1
+                    if (data := cache.get(key)) is not None:
+                        assert data["key"] == key
+                        found += 1
+        return asked, found, cleaned
+
+    results = at_once(work)
+
+    stats = cache.get_stats()
+    asked, found, cleaned = (sum(column) for column in zip(*results, strict=True))
+    assert (stats["total_requests"], stats["hits"], stats["misses"]) == (asked, found, asked - found)
+    assert stats["evictions"] >= cleaned
+    assert stats["errors"] == 0
+    kept = store.get_many(keys)
+    assert len(kept) <= max_entries
+    assert sum(len(key) + len(entry.value) for key, entry in kept.items()) <= max_bytes
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_s30_threads_that_find_one_expired_entry_count_one_eviction(blocking):
+    clock = Clock()
+    cache = ResourceCache(TTL, store=MemoryStore(), clock=clock, blocking=blocking, store_timeout=30)
+    rounds = 50
+    for _ in range(rounds):
+        cache.set("a", {})
+        clock.now += TTL
+        assert at_once(lambda number: cache.get("a")) == [None] * THREADS
+
+    stats = cache.get_stats()
+    assert (stats["evictions"], stats["misses"]) == (rounds, rounds * THREADS)
+
+
+def test_s30_a_fresh_entry_is_not_lost_to_those_who_drop_the_expired_one_before_it():
+    clock = Clock()
+    cache = ResourceCache(TTL, store=MemoryStore(), clock=clock)
+
+    def work(number: int) -> None:
+        for n in range(400):
+            if number % 2:
+                cache.get("a")
+                cache.cleanup_expired()
+                continue
+            clock.now += TTL / 2  # four threads: what was there before is expired more often than not
+            began = clock.now
+            cache.set(f"own {number}", {"n": n})
+            cache.set("a", {"n": n})
+            found = cache.get(f"own {number}")
+            assert found == {"n": n} or clock.now - began >= TTL
+            assert cache.get("a") is not None or clock.now - began >= TTL
+
+    at_once(work)
+
+
+def test_invalidations_in_one_thread_hold_for_what_another_sets_before():
+    cache = ResourceCache(TTL, store=MemoryStore())
+
+    def work(number: int) -> None:
+        key = f"own {number}"
+        for n in range(300):
+            cache.set(key, {"n": n})
+            if n % 50 == 0:
+                cache.invalidate()
+                assert cache.get(key) is None
+            cache.invalidate(key)
+            assert cache.get(key) is None
+
+    at_once(work)

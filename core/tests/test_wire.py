@@ -1,0 +1,48 @@
+"""The errors that a transport makes, and reading the id out of an answer that is too large to be read."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcp_orchestra.wire import TRANSPORT_ERROR, answered_id, too_large, transport_error
+
+
+def test_the_code_is_outside_the_range_that_json_rpc_reserves():
+    assert not -32768 <= TRANSPORT_ERROR <= -32000
+
+
+def test_facts_that_are_unknown_are_left_out():
+    error = transport_error("the server answered HTTP 503", kind="http", status=503, retry_after=None)
+    assert error["data"] == {"kind": "http", "delivered": "maybe", "status": 503}
+
+
+def test_s23_an_answer_over_the_limit_names_the_limit():
+    assert "max_message_bytes=2048" in too_large(2048)["message"]
+    assert too_large(2048)["data"]["kind"] == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"result":{"x":"aaaa', 7),
+        (b' { "jsonrpc" : "2.0" , "id" : "a-7" , "error" : {', "a-7"),
+        (b'{"id":7,"jsonrpc":"2.0","result":{', 7),
+        (b'{"jsonrpc":"2.0","id":7,"method":"sampling/createMessage","params":{', None),
+        (b'{"jsonrpc":"2.0","method":"notifications/message","params":{"id":7,"result":{', None),
+        (b'{"jsonrpc":"2.0","result":{"id":7,"result":1', None),
+        (b'{"jsonrpc":"2.0","id":null,"error":{', None),
+        (b"not json at all", None),
+        (b"", None),
+    ],
+)
+def test_the_id_is_read_only_where_the_head_proves_that_a_request_of_ours_is_answered(
+    head: bytes, expected: int | str | None
+):
+    assert answered_id(head) == expected
+
+
+@given(st.integers(-(10**17), 10**17) | st.text(st.characters(codec="utf-8"), min_size=1, max_size=40))
+def test_any_id_is_read_back_from_a_response_of_the_usual_form(request_id: int | str):
+    message = {"jsonrpc": "2.0", "id": request_id, "result": {"id": "another"}}
+    assert answered_id(json.dumps(message, ensure_ascii=False).encode()) == request_id

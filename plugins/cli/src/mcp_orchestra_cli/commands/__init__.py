@@ -1,0 +1,1 @@
+"""The commands, each in a module that imports the library only when it runs."""

@@ -1,0 +1,36 @@
+"""Pieces of YAML with comments, which no YAML library writes."""
+
+import textwrap
+from collections.abc import Iterable
+
+__all__ = ["comment", "disabled", "entry", "indented", "value"]
+
+_WIDTH = 110
+
+
+def value(data: object) -> str:
+    """Return plain data as YAML in one line, quoted where YAML would misread it."""
+    import yaml
+
+    text = yaml.safe_dump([data], default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf"))
+    return text.strip()[1:-1].strip()
+
+
+def entry(key: str, data: object) -> str:
+    """Return one ``key: value`` line."""
+    return f"{value(key)}: {value(data)}"
+
+
+def comment(text: str) -> list[str]:
+    """Return a text as comment lines."""
+    return [f"# {line}" for line in textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)]
+
+
+def disabled(lines: Iterable[str]) -> list[str]:
+    """Return lines of YAML commented out."""
+    return [f"# {line}".rstrip() for line in lines]
+
+
+def indented(lines: Iterable[str], levels: int = 1) -> list[str]:
+    """Return lines moved to the right."""
+    return [f"{'  ' * levels}{line}".rstrip() for line in lines]

@@ -1,0 +1,5 @@
+"""The cache, under its documented path."""
+
+from mcp_orchestra import ResourceCache
+
+__all__ = ["ResourceCache"]

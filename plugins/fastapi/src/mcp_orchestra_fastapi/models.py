@@ -1,0 +1,135 @@
+"""What the routes take and answer, as it appears in the application's OpenAPI document."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "CacheStats",
+    "Content",
+    "ErrorBody",
+    "Failure",
+    "Invalidated",
+    "Invalidation",
+    "Resource",
+    "ServerResources",
+    "ServerStatus",
+    "Status",
+]
+
+
+class Failure(BaseModel):
+    """What went wrong, as far as a caller may know."""
+
+    type: str = Field(examples=["NoMCPAvailableError"])
+    """The error's documented class, or ``InternalError``."""
+    message: str = Field(examples=["no MCP server for the domain 'products' is available"])
+    """One line, of this library's own words."""
+    id: str = Field(examples=["0f8fad5bd9cb469fa16570867728950e"])
+    """What the log's line with the full error contains too."""
+
+
+class ErrorBody(BaseModel):
+    """The body of every error that the router itself answers with."""
+
+    error: Failure
+
+
+class Content(BaseModel):
+    """One content of a resource: a text, or a blob in base64."""
+
+    uri: str
+    mime_type: str | None
+    text: str | None = None
+    blob: str | None = None
+
+
+class Resource(BaseModel):
+    """A resource of one server. Fields that do not apply are absent."""
+
+    uri: str
+    name: str
+    mime_type: str | None
+    title: str | None = None
+    description: str | None = None
+    size: int | None = None
+    data: str | None = None
+    """The text of the first content that is a text."""
+    contents: list[Content] | None = None
+    error: Failure | None = None
+    """Why there are no contents, if reading failed."""
+    skipped: str | None = None
+    """The limit that kept the contents from being read."""
+
+
+class ServerResources(BaseModel):
+    """One connected server and its resources, by name."""
+
+    priority: int
+    domains: list[str]
+    capabilities: list[str]
+    resources: dict[str, Resource]
+    error: Failure | None = None
+    """Why there are no resources, if fetching them failed; else absent."""
+    stale: bool | None = None
+    """True for an outdated copy; else absent."""
+
+
+class ServerStatus(BaseModel):
+    """How one server stands.
+
+    Its address and what its process writes are left out: either may hold a secret that nobody declared as one.
+    """
+
+    name: str
+    connected: bool
+    priority: int
+    domains: list[str]
+    error: str | None
+    id: str | None = None
+    state: str | None = None
+    capabilities: list[str] = []
+    transport: str | None = None
+    protocol_version: str | None = None
+    server_version: str | None = None
+    last_connected: str | None = None
+    """In UTC, as ISO 8601 has it."""
+    retry_in: float | None = None
+    """Seconds until the next attempt to connect; null if none is planned."""
+    latency: float | None = None
+    """Seconds that its last answer took."""
+
+
+class CacheStats(BaseModel):
+    """The cache's statistics since it was made."""
+
+    hits: int
+    misses: int
+    evictions: int
+    total_requests: int
+    hit_rate: str = Field(examples=["78.95%"])
+    cached_items: int
+    errors: int = 0
+    """Failed calls to the cache's store."""
+
+
+class Status(BaseModel):
+    """How the orchestrator, its servers and its cache stand."""
+
+    initialized: bool
+    servers: list[ServerStatus]
+    cache_stats: CacheStats
+
+
+class Invalidation(BaseModel):
+    """What to drop from the cache."""
+
+    model_config = ConfigDict(extra="forbid")  # a misspelt key must not clear everything
+
+    key: str | None = Field(default=None, examples=["resources:products"])
+    """One entry's key, ``resources:<server id>`` or ``tools:<server id>``; null drops all entries."""
+
+
+class Invalidated(BaseModel):
+    """What was dropped, and how the cache stands after it."""
+
+    key: str | None
+    cache_stats: CacheStats

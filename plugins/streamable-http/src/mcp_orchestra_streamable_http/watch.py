@@ -1,0 +1,105 @@
+"""Notices that a server has gone away although nothing is being asked of it.
+
+Streamable HTTP has no standing connection: a server that was killed would look alive until the next call. An idle TCP
+connection to its address, over which not a byte is sent, costs one descriptor and is closed by the server's system
+the moment the process dies. A server that merely tires of an idle connection accepts the next one.
+"""
+
+import errno
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlsplit
+
+import anyio
+from anyio.abc import SocketStream
+
+__all__ = ["Pace", "watch"]
+
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How often a watch connects, in seconds."""
+
+    retry: float = 0.15
+    """Between an attempt that failed and the one that decides."""
+    shortest: float = 0.25
+    """From one connection to the next, at least."""
+    longest: float = 30.0
+    """The least time between connections doubles up to this while the server keeps closing them quickly."""
+    quick: float = 5.0
+    """Quickly means sooner than this."""
+    connect: float = 5.0
+    """For one attempt."""
+
+
+async def watch(url: str, gone: Callable[[], None], pace: Pace | None = None) -> None:
+    """Watch the server until it is gone, then call ``gone``; return early if it cannot be watched this way.
+
+    Args:
+        url: Any address on the server.
+        gone: Called once, when two attempts in a row to connect have failed.
+        pace: How often to connect.
+    """
+    pace = pace or Pace()
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
+    pause = pace.shortest
+    reached = False
+    while True:
+        opened = anyio.current_time()
+        try:
+            stream = await _connect(host, port, pace)
+        except (OSError, ValueError) as error:
+            if not reached:
+                return  # HTTP gets through where plain TCP does not: something stands between
+            if not _is_our_own(error):
+                gone()
+                return
+        else:
+            reached = True
+            await _until_closed(stream)
+        lasted = anyio.current_time() - opened
+        pause = min(pause * 2, pace.longest) if lasted < pace.quick else pace.shortest
+        await anyio.sleep(max(0.0, pause - lasted))
+
+
+async def _connect(host: str, port: int, pace: Pace) -> SocketStream:
+    """Connect, trying twice: a server that is just being restarted refuses for a moment."""
+    try:
+        return await _attempt(host, port, pace)
+    except OSError:
+        await anyio.sleep(pace.retry)
+        return await _attempt(host, port, pace)
+
+
+async def _attempt(host: str, port: int, pace: Pace) -> SocketStream:
+    with anyio.fail_after(pace.connect):  # TimeoutError is an OSError
+        return await anyio.connect_tcp(host, port)
+
+
+async def _until_closed(stream: SocketStream) -> None:
+    async with stream:
+        try:
+            while True:
+                await stream.receive()
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            return
+
+
+def _is_our_own(error: BaseException) -> bool:
+    """Tell a failure that says nothing about the server: no descriptors left here, or no name service."""
+    return any(isinstance(e, socket.gaierror) or getattr(e, "errno", None) in _OURS for e in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+                yield from _causes(inner)
+        error = error.__cause__

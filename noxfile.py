@@ -58,7 +58,7 @@ def types(session: nox.Session) -> None:
     """Strict types in the sources, and a type for every public name."""
     install(session, "type", "dev")
     python = f"--pythonpath={session.virtualenv.bin}/python"
-    session.run("mypy", *SOURCES, "noxfile.py", "docs/configuration_reference.py")
+    session.run("mypy", *SOURCES, "noxfile.py", "docs/configuration_reference.py", "docs/check_links.py")
     session.run("pyright", python)
     session.run("pyright", python, "--verifytypes=mcp_orchestra", "--ignoreexternal")
 
@@ -68,6 +68,7 @@ def docs(session: nox.Session) -> None:
     """The documentation builds, and no link or reference in it is dead."""
     install(session, "docs")
     session.run("zensical", "build", "--strict", "--clean")
+    session.run("python", "docs/check_links.py", "site")
 
 
 @nox.session
@@ -86,7 +87,6 @@ def wheels(session: nox.Session) -> None:
         session.run(
             *("pytest", f"--config-file={example / 'pyproject.toml'}", f"--rootdir={ROOT}"),
             *(str(ROOT / "tests" / "wheels"), str(example / "tests")),
-            env={"MCP_ORCHESTRA_SOURCES": str(ROOT)},
         )
 
 

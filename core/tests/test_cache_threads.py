@@ -19,6 +19,11 @@ TTL = 10.0
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0
+        self.lock = threading.Lock()
+
+    def advance(self, seconds: float) -> None:
+        with self.lock:  # or a thread could put the time of another back
+            self.now += seconds
 
     def __call__(self) -> float:
         return self.now
@@ -60,7 +65,7 @@ def test_s30_whatever_threads_do_the_counters_add_up_and_the_bounds_hold(seed, m
                 case 1:
                     cache.invalidate(key)
                 case 2:
-                    clock.now += rng.random() * 2
+                    clock.advance(rng.random() * 2)
                 case 3:
                     stats = cache.get_stats()
                     assert stats["hits"] + stats["misses"] == stats["total_requests"]
@@ -93,7 +98,7 @@ def test_s30_threads_that_find_one_expired_entry_count_one_eviction(blocking):
     rounds = 50
     for _ in range(rounds):
         cache.set("a", {})
-        clock.now += TTL
+        clock.advance(TTL)
         assert at_once(lambda number: cache.get("a")) == [None] * THREADS
 
     stats = cache.get_stats()
@@ -110,7 +115,7 @@ def test_s30_a_fresh_entry_is_not_lost_to_those_who_drop_the_expired_one_before_
                 cache.get("a")
                 cache.cleanup_expired()
                 continue
-            clock.now += TTL / 2  # four threads: what was there before is expired more often than not
+            clock.advance(TTL / 2)  # four threads: what was there before is expired more often than not
             began = clock.now
             cache.set(f"own {number}", {"n": n})
             cache.set("a", {"n": n})

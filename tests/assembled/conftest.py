@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,7 +12,6 @@ from typing import Any
 
 import psutil
 import pytest
-
 from mcp_orchestra import MCPConfig, MCPOrchestrator
 from mcp_orchestra.testing.servers import serve, server_command
 
@@ -35,6 +35,15 @@ def deadline() -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """Undo what configurations do to the library's logger, which all orchestrators of a process share."""
+    logger = logging.getLogger("mcp_orchestra")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """S10 to S16: connecting, failing, retrying and closing, with real servers."""
 
 import asyncio
-import socket
 import sys
 import time
 from types import SimpleNamespace
 
 import pytest
-
-from mcp_orchestra import MCPConnectionError, MCPOrchestrator, MCPOrchestratorException, NoMCPAvailableError
+from mcp_orchestra import MCPConfig, MCPConnectionError, MCPOrchestrator, NoMCPAvailableError
 from mcp_orchestra.testing.servers import ScriptedServer, ServerProcess, free_port
 
 pytestmark = pytest.mark.anyio
@@ -210,11 +208,15 @@ async def test_s15_a_managed_session_closes_on_error_and_on_cancellation(configu
         fields = await serving(ScriptedServer("a"))
         before = leftovers()
         orchestrator = configure({"a": fields})
-        with pytest.raises(LookupError):
+
+        async def failing_session():
             async with orchestrator.managed_session() as session:
                 assert session is orchestrator
                 assert await session.gather_all_resources()
                 raise LookupError
+
+        with pytest.raises(LookupError):
+            await failing_session()
         assert not orchestrator.get_status()["initialized"]
 
         entered = asyncio.Event()
@@ -267,6 +269,21 @@ async def test_s14_thirty_cycles_leave_no_task_descriptor_or_child(configure, pr
         for _ in range(30):
             await cycle(orchestrator)
         await until(lambda: leftovers() == before, say=leftovers)
+
+
+def test_an_orchestrator_can_be_used_on_one_event_loop_after_another(tmp_path):
+    port = free_port()
+    server = {"a": {"name": "A", "transport": "streamable-http", "url": f"http://127.0.0.1:{port}/mcp", "timeout": 10}}
+    orchestrator = MCPOrchestrator(config=MCPConfig.model_validate({"mcp_servers": server}))
+
+    async def gather():
+        async with asyncio.timeout(30), ServerProcess(port=port, name="a", resources=1):
+            return await orchestrator.gather_all_resources()
+
+    first = asyncio.run(gather())
+    orchestrator.cache.invalidate()
+    assert asyncio.run(gather()) == first
+    asyncio.run(orchestrator.close())
 
 
 async def cycle(orchestrator: MCPOrchestrator) -> None:

@@ -5,7 +5,6 @@ import base64
 import json
 
 import pytest
-
 from mcp_orchestra import NoMCPAvailableError, ResourceFetchError
 from mcp_orchestra.testing.servers import ScriptedServer, ServerProcess
 
@@ -192,7 +191,7 @@ async def test_s24_the_next_candidate_answers_when_the_first_cannot(configure, s
             "spare": {**await serving(ScriptedServer("spare", resources=1)), "priority": 2, "domains": ["d"]},
         }
     )
-    assert list((await orchestrator.get_resources_for_domain("d")).values())[0]["data"] == "spare text 0"
+    assert [entry["data"] for entry in (await orchestrator.get_resources_for_domain("d")).values()] == ["spare text 0"]
 
 
 async def test_s24_an_unknown_domain_lists_the_known_ones(configure, serving):

@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-
 from mcp_orchestra import (
     NoMCPAvailableError,
     ResourceFetchError,
@@ -101,7 +100,13 @@ async def test_a_call_that_was_not_delivered_goes_to_the_next_server(configure, 
     async with ServerProcess(name="gone") as process:
         orchestrator = configure(
             {
-                "gone": {"transport": "streamable-http", "url": process.url, "priority": 1, "domains": ["d"], "timeout": 9},
+                "gone": {
+                    "transport": "streamable-http",
+                    "url": process.url,
+                    "priority": 1,
+                    "domains": ["d"],
+                    "timeout": 9,
+                },
                 "spare": {**await serving(spare), "priority": 2, "domains": ["d"]},
             }
         )
@@ -181,9 +186,7 @@ async def test_a_resource_is_read_from_its_owner(configure, serving):
 
 
 async def test_a_resource_that_nobody_has_is_an_error_with_every_attempt(configure, serving):
-    orchestrator = configure(
-        {"a": await serving(ScriptedServer("a")), "b": await serving(ScriptedServer("b"))}
-    )
+    orchestrator = configure({"a": await serving(ScriptedServer("a")), "b": await serving(ScriptedServer("b"))})
     with pytest.raises(ResourceFetchError) as caught:
         await orchestrator.read_resource("x://nowhere")
     assert len(caught.value.context["attempts"]) == 2

@@ -201,12 +201,11 @@ class Catalogue:
                     continue  # the first of a server's own namesakes is the one that a call reaches
                 seen.add(own)
                 unique = owners[own] == 1 and self._split(own)[0] is None
-                yield ToolInfo(
-                    **{
-                        **tool,
-                        "name": own if unique else f"{info.server_id}{_SEPARATOR}{own}",
-                        "server": info.name,
-                        "server_id": info.server_id,
-                        "tool": own,
-                    }
-                )
+                named: dict[str, Any] = {
+                    **tool,
+                    "name": own if unique else f"{info.server_id}{_SEPARATOR}{own}",
+                    "server": info.name,
+                    "server_id": info.server_id,
+                    "tool": own,
+                }
+                yield ToolInfo(**named)

@@ -3,14 +3,15 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mcp_orchestra.config.loader import LoadedConfig, bind_config, load_config
-from mcp_orchestra.errors import ConfigurationError, MCPConnectionError, UnknownServerError
+from mcp_orchestra.errors import ConfigurationError, UnknownServerError
+from mcp_orchestra.life_cycle import LifeCycle
 from mcp_orchestra.logs import configure_logging
 from mcp_orchestra.redaction import Redactor
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
@@ -67,9 +68,7 @@ class MCPOrchestrator:
         self._registry = MCPRegistry()
         self._cache: ResourceCache | None = None
         self._spans: Telemetry | None = None
-        self._running: Running | None = None
-        self._starting: asyncio.Task[Running] | None = None
-        self._waiting = 0
+        self._life: LifeCycle[Running] = LifeCycle(self._start, self._stop)
 
     @property
     def registry(self) -> MCPRegistry:
@@ -101,7 +100,7 @@ class MCPOrchestrator:
         Raises:
             ConfigurationError: The configuration is missing or invalid. What was loaded before stays in force.
         """
-        if self._running is not None or self._starting is not None:
+        if not self._life.down:
             raise ConfigurationError("the orchestrator is running; close() it before loading a configuration")
         self._use(self._load())
 
@@ -114,36 +113,14 @@ class MCPOrchestrator:
                 (id to reason) and ``connected`` (ids). Everything is closed again.
             NoMCPAvailableError: No server connected. Everything is closed again.
         """
-        if self._running is not None:
-            return
-        if self._starting is None:
-            self._starting = asyncio.create_task(self._start(), name="mcp-orchestra-initialize")
-        starting = self._starting
-        self._waiting += 1
-        try:
-            await asyncio.wait({starting})
-        finally:
-            self._waiting -= 1
-            if not self._waiting and not starting.done():
-                starting.cancel()  # the last one who wanted it is gone
-        if starting.cancelled():
-            raise MCPConnectionError("the orchestrator was closed while it was initialising", {"cause": "closed"})
-        if (error := starting.exception()) is not None:
-            raise error
+        await self._life.bring_up()
 
     async def close(self) -> None:
         """Close all connections: at any time, from any task, any number of times. Ends within 5 s, raises nothing."""
-        if (starting := self._starting) is not None:
-            starting.cancel()
-            await asyncio.wait({starting})
-        running, self._running = self._running, None
-        if running is not None:
-            await running.connections.close()
-        if self._cache is not None:
-            await self._cache.aclose()
+        await self._life.take_down()
 
     @asynccontextmanager
-    async def managed_session(self) -> AsyncIterator[Self]:
+    async def managed_session(self) -> AsyncGenerator[Self]:
         """Initialise on entry, yield the orchestrator, and close on every way out."""
         try:
             await self.initialize()
@@ -161,7 +138,7 @@ class MCPOrchestrator:
             NoMCPAvailableError: No server is connected.
             ResourceFetchError: A fetch failed, and the configuration says to fail fast; ``context["server"]``.
         """
-        running = await self._ready()
+        running = await self._life.bring_up()
         with self._span("gather"):
             return await running.gatherer.gather()
 
@@ -175,7 +152,7 @@ class MCPOrchestrator:
             NoMCPAvailableError: No server declares the domain, or none that does is connected.
             ResourceFetchError: All that were asked failed; ``context["attempts"]`` lists them.
         """
-        running = await self._ready()
+        running = await self._life.bring_up()
         with self._span("domain", domain=domain):
             return await running.gatherer.domain(domain)
 
@@ -191,7 +168,7 @@ class MCPOrchestrator:
             NoMCPAvailableError: No server is connected.
             ResourceFetchError: No server has it, or reading failed.
         """
-        running = await self._ready()
+        running = await self._life.bring_up()
         servers = self._candidates(server)
         with self._span("read"):
             return await running.gatherer.read(uri, servers)
@@ -202,7 +179,7 @@ class MCPOrchestrator:
         Raises:
             NoMCPAvailableError: No server is connected.
         """
-        running = await self._ready()
+        running = await self._life.bring_up()
         with self._span("tools"):
             return await running.catalogue.tools()
 
@@ -237,7 +214,7 @@ class MCPOrchestrator:
             ToolNotFoundError: No connected server has the tool, or several have and nothing says which to ask.
             ToolCallError: There is no result; ``context["delivered"]`` says whether the tool may have run.
         """
-        running = await self._ready()
+        running = await self._life.bring_up()
         servers = self._candidates(server, domain, capability)
         question: Question | None = None
         if domain is not None:
@@ -256,33 +233,30 @@ class MCPOrchestrator:
         loaded = self._loaded
         if loaded is None:
             return {"initialized": False, "servers": [], "cache_stats": dict(_NO_STATISTICS), "plugins": []}
-        connections = self._running.connections if self._running is not None else None
+        running = self._life.running
+        connections = running.connections if running is not None else None
         return {
-            "initialized": self._running is not None,
+            "initialized": running is not None,
             "servers": describe_servers(self._registry, loaded.transports, connections, Redactor(loaded.secrets)),
             "cache_stats": self.cache.get_stats(),
             "plugins": describe_plugins(loaded.plugins.installed()),
         }
 
-    async def _ready(self) -> "Running":
-        await self.initialize()
-        if self._running is None:
-            raise MCPConnectionError("the orchestrator was closed while it was asked", {"cause": "closed"})
-        return self._running
-
     async def _start(self) -> "Running":
-        try:
-            # Reading files, opening a cache and importing the SDK take up to a second: not on the event loop.
-            loaded, cache = await asyncio.to_thread(self._prepare)
-            from mcp_orchestra.running import Running
+        # Reading files, opening a cache and importing the SDK take up to a second: not on the event loop.
+        loaded, cache = await asyncio.to_thread(self._prepare)
+        from mcp_orchestra.running import Running
 
-            with self._span("initialize"):
-                self._running = await Running.start(
-                    loaded, self._registry, cache, self._telemetry, fail_fast=self._fails_fast(loaded)
-                )
-            return self._running
-        finally:
-            self._starting = None
+        with self._span("initialize"):
+            return await Running.start(
+                loaded, self._registry, cache, self._telemetry, fail_fast=self._fails_fast(loaded)
+            )
+
+    async def _stop(self, running: "Running | None") -> None:
+        if running is not None:
+            await running.connections.close()
+        if self._cache is not None:
+            await self._cache.aclose()
 
     def _fails_fast(self, loaded: LoadedConfig) -> bool:
         return loaded.config.orchestration.fail_fast if self._fail_fast is None else self._fail_fast

@@ -26,7 +26,10 @@ def describe_servers(
 ) -> list[dict[str, Any]]:
     """Return one description for each registered server, in priority order."""
     now = _loop_time()
-    return [_describe(info, transports[info.server_id].spec.name, connections, redact, now) for info in registry.get_all_servers()]
+    return [
+        _describe(info, transports[info.server_id].spec.name, connections, redact, now)
+        for info in registry.get_all_servers()
+    ]
 
 
 def describe_plugins(plugins: "Sequence[PluginInfo]") -> list[dict[str, Any]]:

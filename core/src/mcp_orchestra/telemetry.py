@@ -1,6 +1,6 @@
 """Spans on OpenTelemetry: the only module that talks to it. Without an SDK installed they cost next to nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ class Telemetry:
     @contextmanager
     def span(
         self, operation: str, *, server: str | None = None, target: str | None = None, **attributes: str | int | bool
-    ) -> "Iterator[Span]":
+    ) -> "Generator[Span]":
         """Run a block as one span named ``orchestrate <operation>``, a child of the current one.
 
         An exception sets the status and ``error.type`` and passes on; its text stays out of the trace.

@@ -1,17 +1,17 @@
 """Plug-ins of every kind, and a way to load a text as if it were a file."""
 
-import os
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-
 from mcp_orchestra.config.loader import LoadedConfig, load_config
+from mcp_orchestra.errors import ConfigurationError
 from mcp_orchestra.hookspecs import hookimpl
 from mcp_orchestra.plugins import PluginManager
 from mcp_orchestra.types import CacheBackendSpec, RoutingPolicySpec, TransportSpec
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 def _never(_options: Any) -> Any:
@@ -135,9 +135,49 @@ def load(plugins: PluginManager, tmp_path_factory: pytest.TempPathFactory) -> Lo
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Path]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""
-    before = Path.cwd()
-    os.chdir(tmp_path)
-    yield tmp_path
-    os.chdir(before)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+Check = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def check() -> Check:
+    """Check what an error says: ``check(error, "line:column path", *parts_of_the_message)``."""
+
+    def check_error(error: ConfigurationError, place: str, *words: str) -> None:
+        (problem,) = error.context["errors"]
+        mark = f"{problem['line']}:{problem['column']}" if problem["line"] else ""
+        assert f"{mark} {problem['path']}".strip() == place
+        assert set(problem) == {"path", "line", "column", "message"}
+        assert [word for word in words if word not in problem["message"]] == []
+        assert f"Configuration file {error.context['path']}" in error.message
+        assert error.message.endswith(problem["message"])
+        assert problem["path"] in error.message
+        assert not mark or "line {}, column {}".format(*mark.split(":")) in error.message
+        assert "\n" not in error.message
+        told = f"{error.message}{error.context}{''.join(traceback.format_exception(error))}"
+        assert "canary" not in told
+        assert error.__cause__ is None
+        assert error.__context__ is None
+
+    return check_error
+
+
+@pytest.fixture(scope="session")
+def refused(load: Load, check: Check) -> Callable[..., ConfigurationError]:
+    """Load what must be refused: ``refused(text, "line:column path", *parts_of_the_message, name=…, environ=…)``."""
+
+    def load_and_check(
+        text: str | bytes, place: str, *words: str, name: str = "mcp_config.yaml", environ: dict[str, str] | None = None
+    ) -> ConfigurationError:
+        with pytest.raises(ConfigurationError) as caught:
+            load(text, name, environ)
+        assert str(caught.value.context["path"]).endswith(name)
+        check(caught.value, place, *words)
+        return caught.value
+
+    return load_and_check

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from importlib import import_module
 from pathlib import Path
+from textwrap import dedent
 
 import anyio
 import httpx2
@@ -32,6 +33,7 @@ DOCUMENTED = [
     ("orchestrator_exceptions", "ConfigurationError"),
 ]
 
+HERE = Path(__file__).parent
 WHERE_FROM = "import fastapi_server.mcp_orchestrator as m; print(m.__file__)"
 
 
@@ -74,37 +76,53 @@ def test_an_application_s_own_package_of_that_name_comes_first(tmp_path: Path) -
 
 @pytest.mark.anyio
 async def test_the_document_s_fastapi_example_runs_as_written(tmp_path: Path) -> None:
-    document = (Path(__file__).parent / "fastapi_integration.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
-    (tmp_path / "app.py").write_text(example, encoding="utf-8")
-    (tmp_path / "fastapi_server").mkdir()
+    (example,) = code_of(HERE / "fastapi_integration.md")
 
+    async with running(example, tmp_path, config="fastapi_server/mcp_config.yaml") as client:
+        status = (await client.get("/mcp/status")).json()
+        found = await client.get("/mcp/resources/products")
+        unknown = await client.get("/mcp/resources/weather")
+
+    assert {server["name"]: server["connected"] for server in status["servers"]} == {"Products": True, "Database": True}
+    assert found.status_code == 200
+    assert found.json()["1"]["data"] == "a chair"
+    assert unknown.status_code == 500
+    assert "weather" in unknown.json()["detail"]
+
+
+@pytest.mark.anyio
+async def test_the_readme_s_example_runs_as_written(tmp_path: Path) -> None:
+    example, _, imports = code_of(HERE.parent / "README.md")
+
+    async with running(imports + example, tmp_path, config="mcp_config.yaml") as client:
+        found = await client.get("/mcp/resources/products")
+        unknown = await client.get("/mcp/resources/weather")
+
+    assert found.json()["1"]["data"] == "a chair"
+    assert unknown.status_code == 404
+
+
+def code_of(page: Path) -> list[str]:
+    return [dedent(code) for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)]
+
+
+@contextlib.asynccontextmanager
+async def running(application: str, folder: Path, *, config: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """Run the application's text in a folder with a configuration, over servers of the document's default transport."""
+    (folder / "app.py").write_text(application, encoding="utf-8")
+    (folder / config).parent.mkdir(exist_ok=True)
     with anyio.fail_after(60):
         async with (
             serve(ScriptedServer("products", resources={"res://p/1": "a chair"}), "sse") as products,
             serve(ScriptedServer("database", resources=2), "sse") as database,
         ):
-            # The document's configuration: the transport is its default, sse.
             servers = {
                 "product_metadata_mcp": {"name": "Products", "url": products, "priority": 1, "domains": ["products"]},
                 "database_mcp": {"name": "Database", "url": database, "priority": 10, "domains": ["database"]},
             }
-            config = tmp_path / "fastapi_server" / "mcp_config.yaml"
-            config.write_text(yaml.safe_dump({"mcp_servers": servers}), encoding="utf-8")
-
-            async with uvicorn_of("app:app", tmp_path) as client:
-                status = (await client.get("/mcp/status")).json()
-                found = await client.get("/mcp/resources/products")
-                unknown = await client.get("/mcp/resources/weather")
-
-    assert [(server["name"], server["connected"]) for server in status["servers"]] == [
-        ("Products", True),
-        ("Database", True),
-    ]
-    assert found.status_code == 200
-    assert found.json()["1"]["data"] == "a chair"
-    assert unknown.status_code == 500
-    assert "weather" in unknown.json()["detail"]
+            (folder / config).write_text(yaml.safe_dump({"mcp_servers": servers}), encoding="utf-8")
+            async with uvicorn_of("app:app", folder) as client:
+                yield client
 
 
 def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

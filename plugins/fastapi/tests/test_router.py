@@ -441,13 +441,14 @@ async def test_counting_what_is_cached_does_not_hold_up_other_requests(
     serving: Serving, orchestrate: Orchestrate
 ) -> None:
     counting, let_go = threading.Event(), threading.Event()
+    released: list[bool] = []
 
     class SlowStore(MemoryStore):
         """Counts as slowly as a disk may."""
 
         def count(self, now: float) -> int:
             counting.set()
-            assert let_go.wait(20)
+            released.append(let_go.wait(20))
             return super().count(now)
 
     class SlowBackend:
@@ -468,3 +469,4 @@ async def test_counting_what_is_cached_does_not_hold_up_other_requests(
                 assert await anyio.to_thread.run_sync(counting.wait, 20)
                 assert (await client.get("/mcp/resources/x")).status_code == 404
                 let_go.set()
+    assert released == [True, True]

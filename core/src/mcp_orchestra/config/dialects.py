@@ -119,8 +119,8 @@ class _Translator:
             elif not isinstance(server.value, dict):
                 message = f"expected a mapping with the fields of a server, got {kind_of(server.value)}"
                 self.problems.at(server.mark, server.path, message)
-            else:
-                translated[server_id] = self._server(key, server, server.value)
+            elif (fields := self._server(key, server, server.value)) is not None:
+                translated[server_id] = fields
         return Node(translated, node.path, node.mark)
 
     def _id(self, key: str, server: Node) -> str:
@@ -130,7 +130,7 @@ class _Translator:
             self._warn(server, f'its id here is "{server_id}"')
         return server_id or key
 
-    def _server(self, key: str, server: Node, written: dict[str, Node]) -> Node:
+    def _server(self, key: str, server: Node, written: dict[str, Node]) -> Node | None:
         fields = {name: node for name, node in written.items() if name not in _NOT_OURS}
         if ignored := [show_key(name) for name in written if name in _NOT_OURS]:
             self._warn(server, f"not used here: {', '.join(ignored)}")
@@ -140,7 +140,10 @@ class _Translator:
         self._enable(fields)
         self._seconds(fields)
         fields.setdefault("name", Node(key, server.path, server.mark))
-        if "transport" not in fields and (transport := self._transport(server, fields, gemini)):
+        if "transport" not in fields:
+            transport = self._transport(server, fields, gemini)
+            if transport is None:
+                return None
             fields["transport"] = Node(transport, server.path, server.mark)
         return Node(fields, server.path, server.mark)
 
@@ -183,7 +186,8 @@ class _Translator:
     def _transport(self, server: Node, fields: dict[str, Node], gemini: bool) -> str | None:
         if "command" in fields:
             if "url" in fields:
-                self.problems.at(server.mark, server.path, 'both a command and a URL; keep one, or add a "type"')
+                self.problems.at(server.mark, server.path, "both a command and a URL; keep one of them")
+                return None
             return "stdio"
         if gemini:
             return "streamable-http"

@@ -54,13 +54,16 @@ def read_text(path: Path, max_bytes: int) -> str:
 def _read(path: Path, max_bytes: int) -> bytes:
     # Without O_NONBLOCK, opening a pipe waits for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
             raise FileProblemError("is a directory; expected a file")
         if not stat.S_ISREG(mode):
             raise FileProblemError("is not a regular file")
-        data = file.read(max_bytes + 1)
+        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
+            data = file.read(max_bytes + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > max_bytes:
         raise FileProblemError(f"is larger than {max_bytes:,} bytes".replace(",", " "))
     return data

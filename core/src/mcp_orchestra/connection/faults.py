@@ -7,7 +7,7 @@ cancellations; nothing above this package sees any of them.
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import httpx2
 from mcp.shared.exceptions import MCPError
@@ -78,7 +78,8 @@ _TELLING = {"lost": 2, "cancelled": 3}
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        for inner in group.exceptions:
             yield from _leaves(inner)
     else:
         yield error
@@ -134,7 +135,7 @@ def _classify(error: BaseException) -> Fault:
 
 def _of_rpc_error(error: MCPError) -> Fault:
     text = error.message.strip().partition("\n")[0][:_LONGEST_REASON]
-    data = error.data if isinstance(error.data, dict) else {}
+    data = cast("dict[str, object]", error.data) if isinstance(error.data, dict) else {}
     match error.code:
         case code if code == TRANSPORT_ERROR:
             return _of_transport_error(text, data)

@@ -9,10 +9,9 @@ from typing import Any
 
 import mcp_types as types
 from mcp import Client
+from mcp.client.session import MessageHandlerFnT
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-
-from mcp.client.session import MessageHandlerFnT
 
 from mcp_orchestra.config.models import MCPServerConfig
 from mcp_orchestra.connection.faults import fault_of

@@ -33,7 +33,7 @@ class Freshness:
 class Listing(Generic[ItemT]):
     """All items of a listing."""
 
-    items: list[ItemT] = field(default_factory=list)
+    items: list[ItemT] = field(default_factory=list[ItemT])
     freshness: Freshness = field(default_factory=Freshness)
 
 

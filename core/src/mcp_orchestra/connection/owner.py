@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import mcp_types as types
 from mcp import Client
@@ -157,25 +156,30 @@ class Connection:
 
     async def _own(self, opener: contextvars.Context, deadline: float) -> None:
         """Connect again and again: until closed, or until it is hopeless."""
-        loop = asyncio.get_running_loop()
         try:
-            for attempts in range(1, 2**63):
-                opening = self._opened is not None and not self._opened.done()
-                seconds = deadline - loop.time() if opening else self.connect_timeout
-                fault = await self._connect_once(max(seconds, 0.0), opener if opening else contextvars.Context())
-                if not fault.retryable:
-                    break
-                delay = self._backoff.next()
-                if opening and (attempts > self._max_retries or loop.time() + delay >= deadline):
-                    self._settle(fault)
-                self._mark(fault, "backing_off", retry_at=loop.time() + delay)
-                await self._pause(delay)
+            fault = await self._connect_until_hopeless(opener, deadline)
         except asyncio.CancelledError:
             # Nobody but close() has this task: its cancellation is the order to stop, not news to pass on.
             fault = Fault(reason="the orchestrator was closed", cause="closed", delivered="no", retryable=False)
             if self._attempt is not None:
                 await self._attempt.leave()
         self._settle(fault)
+
+    async def _connect_until_hopeless(self, opener: contextvars.Context, deadline: float) -> Fault:
+        loop = asyncio.get_running_loop()
+        attempts = 0
+        while True:
+            attempts += 1
+            opening = self._opened is not None and not self._opened.done()
+            seconds = deadline - loop.time() if opening else self.connect_timeout
+            fault = await self._connect_once(max(seconds, 0.0), opener if opening else contextvars.Context())
+            if not fault.retryable:
+                return fault
+            delay = self._backoff.next()
+            if opening and (attempts > self._max_retries or loop.time() + delay >= deadline):
+                self._settle(fault)
+            self._mark(fault, "backing_off", retry_at=loop.time() + delay)
+            await self._pause(delay)
 
     async def _connect_once(self, seconds: float, context: contextvars.Context) -> Fault:
         """Connect, hold the connection, and return why there is none (any more)."""

@@ -1,7 +1,8 @@
 """Tells the owner of a connection when the transport's read side has ended: the SDK itself tells nobody."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -53,12 +54,14 @@ class _WatchedStream:
         await self._inner.__aenter__()
         return self
 
-    async def __aexit__(self, *exc_info: Any) -> None:
-        await self._inner.__aexit__(*exc_info)
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> bool:
+        return bool(await self._inner.__aexit__(exc_type, exc_val, exc_tb))
 
 
 @asynccontextmanager
-async def watched(transport: "Transport", ended: Callable[[], None]) -> "AsyncIterator[TransportStreams]":
+async def watched(transport: "Transport", ended: Callable[[], None]) -> "AsyncGenerator[TransportStreams]":
     """Wrap a transport so that ``ended`` is called as soon as its read stream ends."""
     inner: AbstractAsyncContextManager[Any] = transport
     async with inner as (read, write):

@@ -1,6 +1,7 @@
 """Reads what a server answers, up to a limit: no answer may cost more memory than was configured."""
 
 import json
+from contextlib import aclosing
 from typing import Any, cast
 
 import httpx2
@@ -52,14 +53,15 @@ async def read_body(response: httpx2.Response, limit: int) -> bytes:
         declared = response.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
             raise RefusedBody(too_large(limit))
-        chunks: list[bytes] = []
+        read: list[bytes] = []
         size = 0
-        async for chunk in response.aiter_bytes():  # httpx2 decompresses in pieces of at most 1 MiB
-            size += len(chunk)
-            if size > limit:
-                raise RefusedBody(too_large(limit))
-            chunks.append(chunk)
-        return b"".join(chunks)
+        async with aclosing(response.aiter_bytes()) as chunks:
+            async for chunk in chunks:  # httpx2 decompresses in pieces of at most 1 MiB
+                size += len(chunk)
+                if size > limit:
+                    raise RefusedBody(too_large(limit))
+                read.append(chunk)
+        return b"".join(read)
     finally:
         await response.aclose()
 

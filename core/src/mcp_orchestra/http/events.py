@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import httpx2
@@ -56,9 +57,10 @@ class GuardedEvents(httpx2.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield whole events."""
         try:
-            async for chunk in self._response.aiter_bytes():
-                for event in self._events(chunk):
-                    yield event
+            async with aclosing(self._response.aiter_bytes()) as chunks:
+                async for chunk in chunks:
+                    for event in self._events(chunk):
+                        yield event
         except FAILURES as error:
             if self._on_cut is not None:
                 self._on_cut(error)

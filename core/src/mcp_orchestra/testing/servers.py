@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import anyio
@@ -193,7 +193,7 @@ def free_port() -> int:
 @contextlib.asynccontextmanager
 async def serve(
     server: ScriptedServer | Starlette, transport: HttpTransport = "streamable-http", *, port: int | None = None
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     """Serve over HTTP in this event loop for the length of the block, and yield the URL to configure."""
     app = server.app(transport) if isinstance(server, ScriptedServer) else server
     listener = socket.socket()

@@ -64,7 +64,9 @@ def _value(key: str, text: str, schema: Mapping[str, Any]) -> Any:
 def _is(value: object, kind: str) -> bool:
     match kind:
         case "integer":
-            return not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
+            return not isinstance(value, bool) and (
+                isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+            )
         case "number":
             return isinstance(value, int | float) and not isinstance(value, bool)
         case "boolean":

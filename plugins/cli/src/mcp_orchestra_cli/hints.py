@@ -1,10 +1,12 @@
 """What to do about a server that does not connect."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["hint"]
+__all__ = ["hint", "troubles"]
+
+_LAST_LINES = 5
 
 # By what our own transports and connections say (a test compares them); the first that fits counts.
 _BY_REASON = [
@@ -12,9 +14,15 @@ _BY_REASON = [
     (r"names an interpreter", "install that interpreter, or name it as command and the script in args"),
     (r"must not be executed|permission denied|not a program", "make the file executable, or name its interpreter"),
     (r"the directory cwd=", "create the directory, or correct cwd"),
-    (r"process ended", "run the command by hand to see why it ends; its last words are above or in --json (stderr)"),
-    (r"refused the credentials|HTTP 40[13]\b", "set headers: {Authorization: 'Bearer ${TOKEN}'} and the variable TOKEN"),
-    (r"HTTP 40[456]\b|instead of an event stream", "check the path of the url and the transport: /mcp is usually streamable-http, /sse sse"),
+    (r"process ended", "run the command by hand to see why it ends"),
+    (
+        r"refused the credentials|HTTP 40[13]\b",
+        "set headers: {Authorization: 'Bearer ${TOKEN}'} and the variable TOKEN",
+    ),
+    (
+        r"HTTP 40[456]\b|instead of an event stream",
+        "check the path of the url and the transport: /mcp is usually streamable-http, /sse sse",
+    ),
     (r"HTTP 429", "the server is being asked too often: wait, then try again"),
     (r"HTTP 5\d\d", "the server itself is broken: look at its own log"),
     (r"refused", "is the server running, and does it listen at this address?"),
@@ -41,3 +49,17 @@ def hint(server: Mapping[str, Any]) -> str | None:
         if re.search(pattern, reason):
             return advice
     return None
+
+
+def troubles(server: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines for people: what is wrong with a server, what to do, and what it said last.
+
+    Args:
+        server: Its description in the status.
+    """
+    yield f"{server['id']}: {server['error'] or server['state']}"
+    if (advice := hint(server)) is not None:
+        yield f"  -> {advice}"
+    if not server["connected"]:
+        # Every attempt says the same again.
+        yield from (f"  stderr: {line}" for line in list(dict.fromkeys(server["stderr"]))[-_LAST_LINES:])

@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ class Invocation:
 
 
 @contextmanager
-def invocation(context: typer.Context, config: Path | None, as_json: bool, debug: bool) -> Iterator[Invocation]:
+def invocation(context: typer.Context, config: Path | None, as_json: bool, debug: bool) -> Generator[Invocation]:
     """Provide a command's body with what it needs, and turn whatever it raises into a message and an exit code.
 
     Args:
@@ -86,6 +86,8 @@ def show_error(error: BaseException, screen: Screen) -> int:
         screen.document({"error": {"type": kind, "message": message, "context": facts}})
     else:
         screen.note("\n".join(_problems(error)) or f"error: {message}")
+        if known := facts.get("known_domains"):
+            screen.note(f"  -> known domains: {', '.join(known)}")
     return code
 
 

@@ -3,7 +3,7 @@
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 __all__ = ["shown_logs"]
@@ -31,7 +31,7 @@ class _Short(logging.Formatter):
 
 
 @contextmanager
-def shown_logs(note: Callable[[str], None], *, debug: bool) -> Iterator[Callable[[], None]]:
+def shown_logs(note: Callable[[str], None], *, debug: bool) -> Generator[Callable[[], None]]:
     """Route the library's log to ``note`` for the length of the block.
 
     Args:

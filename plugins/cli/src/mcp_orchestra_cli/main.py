@@ -1,7 +1,7 @@
 """The command ``mcp-orchestra``: its commands, its common options, and how it ends."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -16,7 +16,7 @@ from mcp_orchestra_cli.settings import ConfigOption, DebugOption, JsonOption, Se
 __all__ = ["build", "main", "run"]
 
 _NAME = "mcp-orchestra"
-_COMMANDS = {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "init": init.init,
     "check": check.check,
@@ -48,16 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line without the program's name; that of the process by default.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    as_json = "--json" in arguments
     try:
-        outcome = typer.main.get_command(build()).main(args=arguments, prog_name=_NAME, standalone_mode=False)
-        return outcome if isinstance(outcome, int) else ExitCode.OK
-    except typer.Abort:
-        return ExitCode.INTERRUPTED
+        # Standing alone it prints what is wrong with the command line as people expect it.
+        outcome: object = typer.main.get_command(build()).main(
+            args=arguments, prog_name=_NAME, standalone_mode=not as_json
+        )
+    except SystemExit as end:
+        outcome = end.code
     except typer.TyperException as error:
-        if "--json" not in arguments:
-            error.show() if hasattr(error, "show") else sys.stderr.write(f"Error: {error.format_message()}\n")
-            return ExitCode.USAGE
         return show_error(UsageError(error.format_message()), Screen(as_json=True))
+    return outcome if isinstance(outcome, int) else ExitCode.OK
 
 
 def run() -> None:
@@ -84,6 +85,6 @@ def _common(
 ) -> None:
     """Many Model Context Protocol servers as if they were one.
 
-    Start with `mcp-orchestra demo`, then `mcp-orchestra init` and `mcp-orchestra check --connect`.
+    Where to start: demo, then init, then check --connect.
     """
     context.obj = Settings(config=config, as_json=as_json, debug=debug)

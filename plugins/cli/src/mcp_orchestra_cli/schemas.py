@@ -26,26 +26,24 @@ def kinds_of(schema: object, root: Mapping[str, Any], depth: int = 0) -> set[str
     if not isinstance(schema, Mapping) or depth > _DEEPEST:
         return set()
     parts = cast("Mapping[str, Any]", schema)
-    match parts:
-        case {"type": str() as kind}:
-            return {kind}
-        case {"type": list() as kinds}:
-            return {str(kind) for kind in cast("list[object]", kinds)}
-        case {"const": value}:
-            return _kind_of_value(value)
-        case {"enum": list() as values}:
-            return {kind for value in cast("list[object]", values) for kind in _kind_of_value(value)}
-        case {"$ref": str() as reference}:
-            return kinds_of(_resolve(reference, root), root, depth + 1)
-        case {"anyOf": list() as choices} | {"oneOf": list() as choices}:
-            found = [kinds_of(choice, root, depth + 1) for choice in cast("list[object]", choices)]
-            return {kind for kinds in found for kind in kinds} if all(found) else set()
-        case _:
-            return set()
+    if "type" in parts:
+        return {str(kind) for kind in _listed(parts["type"])}
+    if "const" in parts:
+        return {_kind_of_value(parts["const"])}
+    if "enum" in parts:
+        return {_kind_of_value(value) for value in _listed(parts["enum"])}
+    if "$ref" in parts:
+        return kinds_of(_resolve(str(parts["$ref"]), root), root, depth + 1)
+    found = [kinds_of(choice, root, depth + 1) for choice in _listed(parts.get("anyOf") or parts.get("oneOf") or [])]
+    return {kind for kinds in found for kind in kinds} if all(found) else set()
 
 
-def _kind_of_value(value: object) -> set[str]:
-    return {_BY_TYPE.get(type(value), "array" if isinstance(value, list) else "object")}
+def _listed(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else [value]
+
+
+def _kind_of_value(value: object) -> str:
+    return _BY_TYPE.get(type(value), "array" if isinstance(value, list) else "object")
 
 
 def _resolve(reference: str, root: Mapping[str, Any]) -> object:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -76,7 +76,7 @@ class Screen:
             self._stderr.flush()
 
     @contextmanager
-    def progress(self, text: str) -> Iterator[None]:
+    def progress(self, text: str) -> Generator[None]:
         """Show on a terminal that something is being done; in a pipe nothing is shown."""
         if self._live is not None or not self._animated:
             yield
@@ -103,6 +103,4 @@ class Screen:
         from rich.console import Console
 
         plain = bool(os.environ.get("NO_COLOR"))
-        return Console(
-            file=stream, color_system=None if plain else "auto", markup=False, emoji=False, highlight=False
-        )
+        return Console(file=stream, color_system=None if plain else "auto", markup=False, emoji=False, highlight=False)

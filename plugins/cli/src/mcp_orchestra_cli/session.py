@@ -1,6 +1,6 @@
 """An orchestrator for the length of one command: what works is used, what does not is said."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -9,20 +9,27 @@ from mcp_orchestra.errors import NoMCPAvailableError
 
 from mcp_orchestra_cli.exits import ExitCode
 from mcp_orchestra_cli.failures import CommandError
-from mcp_orchestra_cli.hints import hint
+from mcp_orchestra_cli.hints import troubles
 from mcp_orchestra_cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from mcp_orchestra.orchestrator import MCPOrchestrator
+    from mcp_orchestra.plugins import PluginManager
 
 __all__ = ["connect", "connected", "orchestrator_of", "server_count"]
 
 
 @asynccontextmanager
-async def orchestrator_of(call: Invocation) -> "AsyncIterator[MCPOrchestrator]":
+async def orchestrator_of(
+    call: Invocation, plugins: "PluginManager | None" = None
+) -> "AsyncGenerator[MCPOrchestrator]":
     """Load the configuration and yield an orchestrator that is closed on every way out.
 
     A command over many servers works with those that are there, whatever ``fail_fast`` says.
+
+    Args:
+        call: The command.
+        plugins: The plug-ins, where they have been looked for already.
 
     Raises:
         ConfigurationError: The configuration is missing or invalid.
@@ -30,7 +37,7 @@ async def orchestrator_of(call: Invocation) -> "AsyncIterator[MCPOrchestrator]":
     with call.screen.progress("Loading"):
         from mcp_orchestra.orchestrator import MCPOrchestrator
 
-        orchestrator = MCPOrchestrator(call.settings.config, fail_fast=False)
+        orchestrator = MCPOrchestrator(call.settings.config, fail_fast=False, plugins=plugins)
         orchestrator.load_configuration()
         call.raise_log_level()
         import_module("mcp_orchestra.running")  # takes most of a second, which is no server's fault
@@ -51,7 +58,7 @@ async def connect(call: Invocation, orchestrator: "MCPOrchestrator") -> dict[str
 
 
 @asynccontextmanager
-async def connected(call: Invocation) -> "AsyncIterator[MCPOrchestrator]":
+async def connected(call: Invocation) -> "AsyncGenerator[MCPOrchestrator]":
     """Yield a connected orchestrator, after saying on standard error which servers are not there.
 
     Raises:
@@ -62,15 +69,10 @@ async def connected(call: Invocation) -> "AsyncIterator[MCPOrchestrator]":
         status = await connect(call, orchestrator)
         missing = [server for server in status["servers"] if not server["connected"] and server["state"] != "disabled"]
         for server in missing:
-            advice = hint(server)
-            call.screen.note(
-                f"warning: server {server['id']} is not available: {server['error'] or server['state']}"
-                + (f"\n  -> {advice}" if advice else "")
-            )
+            call.screen.note("warning: server " + "\n".join(troubles(server)))
         if not any(server["connected"] for server in status["servers"]):
             raise CommandError(
-                "no server is available"
-                + ("" if missing else ": the configuration has none that is enabled"),
+                "no server is available" + ("" if missing else ": the configuration has none that is enabled"),
                 code=ExitCode.UNAVAILABLE,
                 kind=NoMCPAvailableError.__name__,
                 context={"servers": {server["id"]: server["error"] for server in missing}},

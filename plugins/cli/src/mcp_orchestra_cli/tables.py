@@ -1,9 +1,9 @@
 """Tables: drawn on a terminal, plain columns without a single escape sequence anywhere else."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -78,8 +78,8 @@ def _cell(value: object) -> Cell:
             return Cell(_one_line(value))
         case float():
             return Cell(f"{value:.3f}")
-        case Iterable():
-            return Cell(", ".join(_one_line(str(item)) for item in value) or _EMPTY)
+        case list() | tuple():
+            return Cell(", ".join(_one_line(str(item)) for item in cast("Sequence[object]", value)) or _EMPTY)
         case _:
             return Cell(str(value))
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["try_servers"]
 
-_LAST_LINES = 5
-
 
 class _Client(Protocol):
     async def list_resources(self) -> "ListResourcesResult": ...
@@ -57,7 +55,7 @@ async def _offer(server: dict[str, Any], info: Any, started: datetime) -> dict[s
         "resources": None,
         "tools": None,
         "hint": None if server["connected"] else hint(server),
-        "stderr": server["stderr"][-_LAST_LINES:],
+        "stderr": server["stderr"],
     }
     if server["connected"] and info.client is not None:
         client: _Client = info.client

@@ -118,7 +118,7 @@ def lifespan(
             async with own as state:
                 yield state
         finally:
-            pass
+            await start.stop()
             await orchestrator.close()
             starts.pop(orchestrator, None)
 

@@ -6,6 +6,7 @@ import typer
 
 from mcp_orchestra_cli.commands.status import state_cell
 from mcp_orchestra_cli.exits import ExitCode
+from mcp_orchestra_cli.hints import troubles
 from mcp_orchestra_cli.invocation import invocation
 from mcp_orchestra_cli.screen import Screen
 from mcp_orchestra_cli.settings import ConfigOption, DebugOption, JsonOption
@@ -24,9 +25,11 @@ def check(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Check a configuration; nothing is opened without --connect.
+    """Check a configuration, and with --connect its servers.
 
-    Every problem is printed as file:line:column. Exit code 2 if there is one, 3 if a server does not connect.
+    Nothing is opened without --connect. Every problem is printed as file:line:column.
+
+    Exit code 2 if there is a problem, 3 if a server does not connect.
     """
     with invocation(context, config, as_json, debug) as call:
         from mcp_orchestra.config.loader import load_config
@@ -90,13 +93,8 @@ def _show_trial(screen: Screen, servers: list[dict[str, Any]]) -> None:
         )
     screen.table(table)
     for server in servers:
-        if server["error"] is None:
-            continue
-        screen.line(f"{server['id']}: {server['error']}")
-        if server["hint"]:
-            screen.line(f"  -> {server['hint']}")
-        for line in server["stderr"] if not server["connected"] else ():
-            screen.line(f"  stderr: {line}")
+        if server["error"] is not None:
+            screen.line("\n".join(troubles(server)))
     enabled = [server for server in servers if server["enabled"]]
     connected = [server for server in enabled if server["connected"]]
     screen.line(f"{len(connected)} of {_count(len(enabled), 'server')} connected")

@@ -32,9 +32,10 @@ def init(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Write a commented configuration to --config FILE (default: mcp_config.yaml).
+    """Write a commented configuration file to start from.
 
-    It works as it is, with a sample server, and explains every field.
+    It goes to --config FILE (default: mcp_config.yaml), works as it is, with a sample server, and explains every
+    field.
     """
     with invocation(context, config, as_json, debug) as call:
         from mcp_orchestra.plugins import PluginManager
@@ -61,7 +62,9 @@ def init(
         for note in made.notes:
             call.screen.line(f"note: {note}")
         for problem in problems:
-            call.screen.line(f"to do: {file}:{problem['line']}:{problem['column']}: {problem['path']}: {problem['message']}")
+            call.screen.line(
+                f"to do: {file}:{problem['line']}:{problem['column']}: {problem['path']}: {problem['message']}"
+            )
         named = "" if file == _DEFAULT else f" --config {file}"
         call.screen.line(f"next: mcp-orchestra check --connect{named}")
 

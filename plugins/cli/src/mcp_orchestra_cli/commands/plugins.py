@@ -21,7 +21,7 @@ def plugins(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """List the installed plug-ins: what each offers, and why one is not used.
+    """List the installed plug-ins and what they offer.
 
     Needs no configuration; with --config, what it disables is shown as disabled.
     """
@@ -37,7 +37,9 @@ def plugins(
             try:
                 disabled = load_config(call.settings.config).config.plugins.disabled
             except ConfigurationError:
-                call.screen.note(f"warning: {call.settings.config} is invalid (see check), so what it disables is unknown")
+                call.screen.note(
+                    f"warning: {call.settings.config} is invalid (see check), so what it disables is unknown"
+                )
         manager = PluginManager(disabled=disabled)
         conflict: PluginError | None = None
         with call.screen.progress("Loading plug-ins"):

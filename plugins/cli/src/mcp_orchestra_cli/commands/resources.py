@@ -22,7 +22,7 @@ def resources(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Gather the resources of every server, or those for one domain.
+    """List the resources of all servers, or for one domain.
 
     With --json: server name to its entry, or with DOMAIN resource name to resource, contents included.
     """

@@ -5,6 +5,7 @@ from typing import Any
 import typer
 
 from mcp_orchestra_cli.exits import ExitCode
+from mcp_orchestra_cli.hints import troubles
 from mcp_orchestra_cli.invocation import invocation
 from mcp_orchestra_cli.settings import ConfigOption, DebugOption, JsonOption
 from mcp_orchestra_cli.tables import Cell, Table
@@ -17,7 +18,7 @@ _STYLES = {"ready": "green", "degraded": "yellow", "disabled": "dim"}
 def status(
     context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False, debug: DebugOption = False
 ) -> None:
-    """Connect to every server and show how things stand.
+    """Connect to every server and show how it is.
 
     Exit code 0 if at least one server is connected, else 3.
     """
@@ -32,6 +33,10 @@ def status(
         if call.settings.as_json:
             call.screen.document(found)
         call.screen.table(server_table(found))
+        for server in found["servers"]:
+            if server["error"] is not None:
+                call.screen.line("\n".join(troubles(server)))
+        call.screen.line()
         call.screen.table(cache_table(found))
         if not any(server["connected"] for server in found["servers"]):
             raise typer.Exit(ExitCode.UNAVAILABLE)
@@ -39,19 +44,11 @@ def status(
 
 def server_table(found: dict[str, Any]) -> Table:
     """Return the servers of a status as a table."""
-    table = Table(
-        ["server", "name", "state", "transport", "protocol", "priority", "domains", "detail"], title="Servers"
-    )
+    table = Table(["server", "state", "transport", "protocol", "priority", "domains"], title="Servers")
     for server in found["servers"]:
+        state = state_cell(server["state"])
         table.add(
-            server["id"],
-            server["name"],
-            state_cell(server["state"]),
-            server["transport"],
-            server["protocol_version"],
-            server["priority"],
-            server["domains"],
-            server["error"],
+            server["id"], state, *(server[key] for key in ("transport", "protocol_version", "priority", "domains"))
         )
     return table
 

@@ -19,7 +19,7 @@ __all__ = ["tools"]
 def tools(
     context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False, debug: DebugOption = False
 ) -> None:
-    """List the tools of every server under the names by which they can be called."""
+    """List the tools of every server, for `call`."""
     with invocation(context, config, as_json, debug) as call:
         from mcp_orchestra_cli.session import connected
 
@@ -40,8 +40,7 @@ def tools(
 
 def _signature(schema: Mapping[str, Any]) -> list[str]:
     """Return a tool's arguments as ``name: kind``, the optional ones with a question mark."""
-    required = schema.get("required")
-    needed = set(required) if isinstance(required, list) else set[Any]()
+    needed: Any = schema.get("required") or ()
     return [
         f"{name}{'' if name in needed else '?'}: {'|'.join(sorted(kinds_of(part, schema))) or 'any'}"
         for name, part in properties_of(schema).items()

@@ -5,13 +5,13 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from mcp_orchestra_cli.demo.contents import READY
 from mcp_orchestra_cli.failures import CommandError
 
-__all__ = ["START_SECONDS", "Child", "children", "server_command"]
+__all__ = ["START_SECONDS", "Child", "ended", "server_command", "start"]
 
 START_SECONDS = 15.0
 """How long a server may take to start: it imports the SDK."""
@@ -97,15 +97,23 @@ class Child:
         self._process = None
 
 
+async def start(*wanted: Child) -> None:
+    """Start servers at once.
+
+    Raises:
+        CommandError: One did not start.
+    """
+    # All have to come to an end before any is killed, so that each is known by then.
+    outcomes = await asyncio.gather(*(child.start() for child in wanted), return_exceptions=True)
+    for outcome in outcomes:
+        if outcome is not None:
+            raise outcome
+
+
 @asynccontextmanager
-async def children(*wanted: Child) -> AsyncIterator[None]:
-    """Run servers for the length of the block; on every way out all are killed."""
+async def ended(*wanted: Child) -> AsyncGenerator[None]:
+    """Kill whatever of these servers runs, on every way out of the block."""
     try:
-        # All have to come to an end before any is killed, so that each is known by then.
-        outcomes = await asyncio.gather(*(child.start() for child in wanted), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
         yield
     finally:
         for child in wanted:

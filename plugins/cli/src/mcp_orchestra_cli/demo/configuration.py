@@ -42,7 +42,7 @@ def configuration(http: Sequence[Child]) -> str:
         lines += indented([f"{value(role)}:"])
         lines += indented([entry("name", ROLES[role].title)], 2)
         if child is not None:
-            where = {"transport": child.transport, "url": child.url}
+            where: dict[str, object] = {"transport": child.transport, "url": child.url}
         else:
             command, *arguments = server_command(role, "stdio")
             where = {"transport": "stdio", "command": command, "args": arguments}

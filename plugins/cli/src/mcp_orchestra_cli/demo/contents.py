@@ -57,9 +57,10 @@ ROLES: Mapping[str, Role] = {
         resources={
             "fields.json": ("What the fields of products and orders mean", FIELDS),
             "aliases.json": ("Other words for products", ALIASES),
-            "products.json": ("Last night's copy of the products, without stock", [
-                {key: value for key, value in product.items() if key != "stock"} for product in PRODUCTS
-            ]),
+            "products.json": (
+                "Last night's copy of the products, without stock",
+                [{key: value for key, value in product.items() if key != "stock"} for product in PRODUCTS],
+            ),
         },
     ),
 }

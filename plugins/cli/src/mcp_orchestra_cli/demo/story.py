@@ -42,11 +42,18 @@ class Story:
         Raises:
             CommandError: Something did not go as it should.
         """
-        for chapter in (self._connect, self._gather, self._ask, self._cached, self._kill, self._failover, self._recover):
+        for chapter in (
+            self._connect,
+            self._gather,
+            self._ask,
+            self._cached,
+            self._kill,
+            self._failover,
+            self._recover,
+        ):
             await chapter()
         status = self._orchestrator.get_status()
-        step = self._narrator.step("status", "How things stand in the end")
-        step.facts["status"] = status
+        self._narrator.step("status", "How things stand in the end")
         self._narrator.table(server_table(status))
         self._narrator.table(cache_table(status))
         return status
@@ -62,7 +69,9 @@ class Story:
             self._narrator.say(
                 f"{server['name']}: connected over {server['transport']}, protocol {server['protocol_version']}"
             )
-        self._narrator.say(f"{len(servers)} servers in {milliseconds(seconds)}; a child process was started on the way.")
+        self._narrator.say(
+            f"{len(servers)} servers in {milliseconds(seconds)}; a child process was started on the way."
+        )
 
     async def _gather(self) -> None:
         step = self._narrator.step("gather", "Gather the resources of every server")
@@ -71,7 +80,9 @@ class Story:
         step.facts |= {"seconds": seconds, "resources": {name: list(e["resources"]) for name, e in gathered.items()}}
         for name, entry in gathered.items():
             self._narrator.say(f"{name}: {', '.join(entry['resources'])}")
-        self._narrator.say(f"{sum(len(e['resources']) for e in gathered.values())} resources in {milliseconds(seconds)}.")
+        self._narrator.say(
+            f"{sum(len(e['resources']) for e in gathered.values())} resources in {milliseconds(seconds)}."
+        )
 
     async def _ask(self) -> None:
         step = self._narrator.step("ask", f"Ask for the domain {_DOMAIN}")
@@ -88,7 +99,9 @@ class Story:
         await self._question(step)
         step.facts["hits"] = self._orchestrator.get_status()["cache_stats"]["hits"] - before
         _expect(step.facts["hits"] == 1, "the second answer did not come from the cache", step.facts)
-        self._narrator.say(f"The same answer from the cache, in {milliseconds(step.facts['seconds'])}; no server was asked.")
+        self._narrator.say(
+            f"The same answer from the cache, in {milliseconds(step.facts['seconds'])}; no server was asked."
+        )
 
     async def _kill(self) -> None:
         step = self._narrator.step("kill", f"Kill the preferred server ({ROLES[PREFERRED].title})")

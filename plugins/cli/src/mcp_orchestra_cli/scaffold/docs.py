@@ -21,7 +21,9 @@ def field_docs(model: type[BaseModel]) -> dict[str, str]:
         if owner is not BaseModel and issubclass(owner, BaseModel):
             found |= _below_fields(owner)
     found |= {name: field.description for name, field in model.model_fields.items() if field.description}
-    return {name: " ".join(text.split()).replace("``", "`") for name, text in found.items() if name in model.model_fields}
+    return {
+        name: " ".join(text.split()).replace("``", "`") for name, text in found.items() if name in model.model_fields
+    }
 
 
 def _below_fields(owner: type[BaseModel]) -> dict[str, str]:

@@ -68,9 +68,7 @@ def import_servers(file: Path, plugins: "PluginManager") -> Imported:
     return imported
 
 
-def _server(
-    server_id: str, server: Node, written: Node, plugins: "PluginManager", notes: list[str]
-) -> list[str]:
+def _server(server_id: str, server: Node, written: Node, plugins: "PluginManager", notes: list[str]) -> list[str]:
     fields, original = _members(server), _members(written)
     # A translated field knows the place of the one that it was made from.
     used = {node.path for node in fields.values()}
@@ -78,7 +76,11 @@ def _server(
     foreign = _unknown(fields, plugins)
     if foreign:
         notes.append(f"server {server_id}: no such fields here, kept as comments: {', '.join(foreign)}")
-    if "transport" not in original and "type" not in original and "${" in str(plain(fields["url"]) if "url" in fields else ""):
+    if (
+        "transport" not in original
+        and "type" not in original
+        and "${" in str(plain(fields["url"]) if "url" in fields else "")
+    ):
         notes.append(f"server {server_id}: its transport is a guess, because its url is known only at run time")
     names = [*(name for name in _FIRST if name in fields), *(name for name in fields if name not in _FIRST)]
     lines = [f"{value(server_id)}:"]

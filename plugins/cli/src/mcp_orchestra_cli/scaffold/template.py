@@ -65,7 +65,11 @@ def behaviour(plugins: "PluginManager") -> list[str]:
     """Return the sections beside the servers, with every field at its default."""
     docs = field_docs(OrchestrationConfig)
     lines = [*comment(field_docs(MCPConfig)["orchestration"]), "orchestration:"]
-    own = [name for name in OrchestrationConfig.model_fields if name not in {*LimitsConfig.model_fields, "cache", "routing"}]
+    own = [
+        name
+        for name in OrchestrationConfig.model_fields
+        if name not in {*LimitsConfig.model_fields, "cache", "routing"}
+    ]
     lines += indented(_fields(OrchestrationConfig, [*own, *LimitsConfig.model_fields]))
     lines += indented([*comment(docs["cache"]), "cache:"])
     lines += indented(_fields(CacheConfig, CacheConfig.model_fields, _options_of(plugins.cache_backends())), 2)
@@ -107,7 +111,9 @@ def _example(name: str, options: type[BaseModel] | None) -> list[str]:
     fields = options.model_fields if options is not None else {"url": MCPServerConfig.model_fields["url"]}
     docs = field_docs(options) if options is not None else {}
     for field_name, field in fields.items():
-        default = _EXAMPLES.get(field_name, "..." if field.is_required() else field.get_default(call_default_factory=True))
+        default = _EXAMPLES.get(
+            field_name, "..." if field.is_required() else field.get_default(call_default_factory=True)
+        )
         lines += indented([*comment(docs.get(field_name, "")), entry(field_name, default)])
     return lines
 

@@ -1,0 +1,69 @@
+"""Pages that repeat what the code says say what the code says."""
+
+import importlib.util
+import re
+from inspect import getdoc
+from pathlib import Path
+
+import mcp_orchestra
+import pytest
+from mcp_orchestra import PluginManager, errors, hookspecs
+from mcp_orchestra.cache import resources_key, tools_key
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def test_the_configuration_page_is_generated_from_the_models() -> None:
+    spec = importlib.util.spec_from_file_location("configuration_reference", DOCS / "configuration_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written = page("reference/configuration.md")
+    assert written == module.render(written), "run: python docs/configuration_reference.py"
+    assert len(re.findall("<!-- generated: ", written)) == len(module.MODELS) + 1
+
+
+@pytest.mark.parametrize("name", sorted(set(mcp_orchestra.__all__) - {"__version__"}))
+def test_a_public_name_is_on_the_api_page_or_that_of_plugins(name: str) -> None:
+    assert re.search(rf"\b{name}\b", page("reference/api.md") + page("plugins/authors.md"))
+
+
+def test_the_tree_of_errors_is_that_of_the_code() -> None:
+    tree = re.search(r"```text\n(.*?)```", page("reference/errors.md"), re.DOTALL)
+    assert tree is not None
+    in_code = "\n".join(line.strip() for line in (getdoc(errors) or "").splitlines() if "──" in line or "│" in line)
+    on_page = "\n".join(line.strip() for line in tree[1].splitlines() if "──" in line)
+    assert on_page == in_code
+
+
+@pytest.mark.parametrize("hook", [name for name in hookspecs.__all__ if name.startswith("mcp_orchestra_")])
+def test_a_hook_is_in_the_guide_for_authors(hook: str) -> None:
+    assert f"::: mcp_orchestra.hookspecs.{hook}" in page("plugins/authors.md")
+
+
+def test_the_cache_keys_are_listed() -> None:
+    written = page("reference/cache.md")
+    assert f"`{resources_key('<id>')}`" in written
+    assert f"`{tools_key('<id>')}`" in written
+
+
+def test_every_plugin_in_the_workspace_has_a_page() -> None:
+    plugins = PluginManager()
+    plugins.discover()
+    index = page("plugins/index.md")
+    for info in plugins.installed():
+        assert f"[`{info.name}`]({info.name}.md)" in index
+        for offer in info.offers:
+            kind, _, name = offer.rpartition(" ")
+            assert f"{kind} `{name}`" in index
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if "examples" not in path.parts]
+    assert [name for name in pages if f"- {name}\n" not in navigation] == []

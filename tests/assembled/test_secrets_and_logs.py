@@ -20,7 +20,16 @@ async def test_s6_no_secret_reaches_a_status_log_error_or_repr(serving, tmp_path
     app = ScriptedServer("a").app()
 
     async def recording(scope, receive, send):
-        seen.append(dict(scope.get("headers", ())).get(b"authorization", b""))
+        headers = dict(scope.get("headers", ()))
+        seen.append(headers.get(b"authorization", b""))
+        if headers.get(b"mcp-method") == b"resources/list":
+            error = {"code": -32603, "message": f"bad token {CANARY}-header"}
+            body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
+            await send(
+                {"type": "http.response.start", "status": 500, "headers": [(b"content-type", b"application/json")]}
+            )
+            await send({"type": "http.response.body", "body": body})
+            return
         await app(scope, receive, send)
 
     url = (await serving(recording))["url"]
@@ -62,7 +71,7 @@ async def test_s6_no_secret_reaches_a_status_log_error_or_repr(serving, tmp_path
     said = [repr(orchestrator)]
     async with asyncio.timeout(40):
         async with orchestrator.managed_session():
-            await orchestrator.gather_all_resources()
+            said.append(json.dumps(await orchestrator.gather_all_resources()))
             said += [json.dumps(orchestrator.get_status()), repr(orchestrator.config), repr(orchestrator.registry)]
             said += [repr(info) for info in orchestrator.registry.get_all_servers()]
             for server in ("talkative", "dead"):
@@ -74,7 +83,8 @@ async def test_s6_no_secret_reaches_a_status_log_error_or_repr(serving, tmp_path
         said += [repr(caught.value), repr(caught.value.context)]
     said += [record.getMessage() for record in caplog.records if record.name.startswith("mcp_orchestra")]
     assert f"Bearer {CANARY}-header".encode() in seen
-    assert "my key is ***" in said[1]
+    assert "bad token ***" in said[1]
+    assert "my key is ***" in said[2]
     assert [text for text in said if CANARY in text] == []
 
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         TransportSpec,
     )
 
+    __version__: str
+
 __all__ = [
     "CacheBackendSpec",
     "CacheStore",

@@ -51,6 +51,9 @@ def _describe(
     info: MCPServerInfo, transport: str, connections: "Connections | None", redact: Redactor, now: float
 ) -> dict[str, Any]:
     connection = connections.get(info.server_id) if connections is not None else None
+    # Another thread may ask: what changes while we look is read once.
+    retry_at, last_connected = info.retry_at, info.last_connected
+    server_info = connection.server_info if connection is not None else None
     described: dict[str, Any] = {
         "name": info.name,
         "connected": info.connected,
@@ -63,16 +66,14 @@ def _describe(
         "transport": transport,
         "url": safe_url(info.config.url) or None,
         "protocol_version": connection.protocol_version if connection is not None else None,
-        "server_version": None,
-        "last_connected": info.last_connected.isoformat() if info.last_connected is not None else None,
-        "retry_in": round(max(0.0, info.retry_at - now), 3) if info.retry_at is not None else None,
+        "server_version": f"{server_info.name} {server_info.version}".strip() if server_info is not None else None,
+        "last_connected": last_connected.isoformat() if last_connected is not None else None,
+        "retry_in": round(max(0.0, retry_at - now), 3) if retry_at is not None else None,
         "latency": info.latency,
         "stderr": [],
     }
     if connection is not None:
         described["stderr"] = [redact(line) for line in connection.diagnostics.tail(_STDERR_LINES)]
-        if connection.server_info is not None:
-            described["server_version"] = f"{connection.server_info.name} {connection.server_info.version}".strip()
     return described
 
 

@@ -150,11 +150,12 @@ def test_s7_gemini_cli(load):
     assert transports(loaded) == {"pythonTools": "stdio", "httpServer": "streamable-http", "sseServer": "sse"}
     assert loaded.transports["pythonTools"].options.cwd == "./mcp-servers/python"
     assert [server.timeout for server in loaded.config.mcp_servers.values()] == [15, 5, 45]
+    milliseconds = "1000 or more is taken for milliseconds; here a timeout is in seconds"
     assert loaded.warnings == (
         "mcpServers.pythonTools (line 7): not used here: trust",
-        "mcpServers.pythonTools.timeout (line 12): 1000 or more is taken for milliseconds; here a timeout is in seconds",
+        f"mcpServers.pythonTools.timeout (line 12): {milliseconds}",
         "mcpServers.httpServer (line 15): not used here: includeTools",
-        "mcpServers.httpServer.timeout (line 18): 1000 or more is taken for milliseconds; here a timeout is in seconds",
+        f"mcpServers.httpServer.timeout (line 18): {milliseconds}",
     )
 
 

@@ -1,11 +1,13 @@
 """S1: which file is taken when none is named."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from mcp_orchestra.config.loader import bind_config, find_config, load_config
-from mcp_orchestra.config.models import MCPConfig
+from mcp_orchestra.config.models import MCPConfig, PluginsConfig
 from mcp_orchestra.errors import ConfigurationError
+from mcp_orchestra.plugins import PluginManager
 
 PLACES = ["fastapi_server/mcp_config.yaml", "mcp_config.yaml", ".mcp.json"]
 
@@ -67,15 +69,47 @@ def test_s1_a_place_that_exists_is_taken_even_if_it_is_wrong(here, plugins):
         load_config(plugins=plugins, environ={})
 
 
-def test_without_given_plugins_the_installed_ones_are_discovered(here, monkeypatch):
-    monkeypatch.delenv("MCP_ORCHESTRA_DISABLE_PLUGINS", raising=False)
-    file = put(here / "mcp_config.yaml", "mcp_servers: {}\nplugins: {disabled: [no-such-plugin]}\n")
-    try:
-        plugins = load_config(file, environ={}).plugins
-    except ConfigurationError as error:  # nothing installed offers the default backend
-        assert "orchestration" in error.message
-    else:
-        assert plugins.installed()
+@pytest.fixture
+def discovered(plugins, monkeypatch):
+    """Install the plug-ins of the tests, and return the names that each new manager was told to disable."""
+    told: list[list[str]] = []
+
+    class Installed(PluginManager):
+        def __init__(self, *, disabled: Iterable[str] = (), strict: bool = False) -> None:
+            told.append([*disabled])
+            super().__init__(disabled=told[-1], strict=strict)
+
+        def discover(self) -> None:
+            self._plugins = [*plugins._plugins]
+
+    monkeypatch.setattr("mcp_orchestra.plugins.PluginManager", Installed)
+    return told
+
+
+def test_without_given_plugins_the_installed_ones_are_used_but_for_the_disabled(here, discovered):
+    file = put(here / "mcp_config.yaml", "mcp_servers: {}\nplugins: {disabled: [redis, '${X:-disk}']}\n")
+    assert load_config(file, environ={}).cache_backend.spec.name == "memory"
+    assert discovered == [["redis", "disk"]]
+
+
+def test_what_is_disabled_must_be_known_before_any_plugin_is_imported(here, discovered):
+    file = put(here / "mcp_config.yaml", "mcp_servers: {}\nplugins: {disabled: redis}\n")
+    with pytest.raises(ConfigurationError, match="expected a list"):
+        load_config(file, environ={})
+    assert discovered == []
+
+
+def test_given_plugins_are_used_as_they_are_with_a_warning(here, plugins):
+    file = put(here / "mcp_config.yaml", "mcp_servers: {}\nplugins: {disabled: [every-kind, other]}\n")
+    loaded = load_config(file, plugins=plugins, environ={})
+    assert loaded.plugins is plugins
+    (warning,) = loaded.warnings
+    assert warning.startswith("plugins.disabled: every-kind is in use")
+
+
+def test_a_configuration_made_in_python_disables_plugins_too(discovered):
+    bind_config(MCPConfig(plugins=PluginsConfig(disabled=["redis"])))
+    assert discovered == [["redis"]]
 
 
 def test_a_configuration_made_in_python_has_no_path(plugins):

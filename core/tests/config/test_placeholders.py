@@ -233,7 +233,7 @@ def test_s6_no_error_tells_a_secret_that_was_put_in(load):
     with pytest.raises(ConfigurationError) as caught:
         load(
             "mcp_servers:\n"
-            "  a: {name: A, url: 'ftp://${T}', headers: '${T}', priority: ${T}, mode: '${T}', zzz: '${T}'}\n"
+            "  a: {name: A, url: 'ftp://${T}', headers: '${T}', priority: '${T}', mode: '${T}', zzz: '${T}'}\n"
             "  b: {name: B, transport: '${T}'}\n"
             "  c: {name: C, transport: careless, token: 'bad ${T}', when: '${T}'}\n"
             "orchestration: {log_level: '${T}', fail_fast: '${T}', routing: {policy: '${T}'}}\n",

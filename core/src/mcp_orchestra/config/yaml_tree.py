@@ -148,6 +148,8 @@ class _Composer:
         """Return a scalar's value, and how it was written if it is a boolean."""
         text: str = event.value
         tag: str | None = event.tag
+        if tag is None and text[:1] not in Resolver.yaml_implicit_resolvers:
+            return text, ""  # most texts: no pattern of another type starts like this
         if tag is None or tag == "!":
             tag = self._resolver.resolve(ScalarNode, text, event.implicit)
         if tag in _TEXTS:

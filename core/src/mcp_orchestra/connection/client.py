@@ -10,6 +10,7 @@ import mcp_types as types
 from mcp_orchestra.connection.faults import Fault, fault_of
 from mcp_orchestra.connection.listing import CursorExpiredError, Freshness, Listing, collect
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, ResourceFetchError, ToolCallError
+from mcp_orchestra.redaction import Redactor
 from mcp_orchestra.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -57,9 +58,10 @@ class ServerClient:
     within the server's ``request_timeout``, with a result, one of our errors, or the caller's own cancellation.
     """
 
-    def __init__(self, connection: ConnectionView, telemetry: Telemetry) -> None:
+    def __init__(self, connection: ConnectionView, telemetry: Telemetry, redact: Redactor) -> None:
         self._connection = connection
         self._telemetry = telemetry
+        self._redact = redact
         self._listed: Client | None = None  # the SDK's client whose tools have been listed
 
     def __repr__(self) -> str:
@@ -224,7 +226,8 @@ class ServerClient:
 
     def _error(self, method: str, target: str | None, fault: Fault) -> MCPOrchestratorException:
         what = f"{method} {target}" if target and method != "resources/read" else method
-        message = f"{self._connection.config.name}: {what} failed: {fault.reason}"
+        # What a server answers may quote the very credentials that it was given.
+        message = self._redact(f"{self._connection.config.name}: {what} failed: {fault.reason}")
         context = {**self._whereabouts(method), **fault.context()}
         if method == "resources/read":
             context["uri"] = target

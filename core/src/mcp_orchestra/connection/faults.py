@@ -135,7 +135,8 @@ def _classify(error: BaseException) -> Fault:
 
 def _of_rpc_error(error: MCPError) -> Fault:
     text = error.message.strip().partition("\n")[0][:_LONGEST_REASON]
-    data = cast("dict[str, object]", error.data) if isinstance(error.data, dict) else {}
+    raw: object = error.data
+    data = cast("dict[str, object]", raw) if isinstance(raw, dict) else {}
     match error.code:
         case code if code == TRANSPORT_ERROR:
             return _of_transport_error(text, data)

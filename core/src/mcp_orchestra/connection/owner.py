@@ -80,7 +80,7 @@ class Connection:
         self.request_timeout = float(config.request_timeout or config.timeout)
         self.protocol_version: str | None = None
         self.server_info: types.Implementation | None = None
-        self.client = ServerClient(self, services.telemetry)
+        self.client = ServerClient(self, services.telemetry, services.redact)
         self._max_retries = max_retries
         self._services = services
         self._backoff = Backoff()

@@ -77,6 +77,19 @@ def test_a_copy_of_any_error_reads_like_the_original(original):
     assert traceback.format_exception(twin) == traceback.format_exception(original)
 
 
+def test_a_copy_shows_what_was_being_handled_when_the_original_was_raised():
+    try:
+        try:
+            raise LookupError("the context")
+        except LookupError:
+            raise ValueError("x")  # noqa: B904
+    except ValueError as caught:
+        original = caught
+
+    assert "During handling" in "".join(traceback.format_exception(original))
+    assert traceback.format_exception(copy_error(original)) == traceback.format_exception(original)
+
+
 def test_raising_a_copy_leaves_the_original_as_it_was():
     original = raised(ValueError("x"))
     before = traceback.format_exception(original)

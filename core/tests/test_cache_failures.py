@@ -35,6 +35,7 @@ class Troubled(MemoryStore):
         self.gate.set()
         self.entered = threading.Event()
         self.calls: list[str] = []
+        self.ended: list[str] = []
         self.threads: set[int] = set()
 
     def __getattribute__(self, name: str) -> object:
@@ -46,10 +47,13 @@ class Troubled(MemoryStore):
             self.calls.append(name)
             self.threads.add(threading.get_ident())
             self.entered.set()
-            assert self.gate.wait(10)
-            if name in self.broken:
-                raise self.error
-            return method(*args)
+            try:
+                assert self.gate.wait(10)
+                if name in self.broken:
+                    raise self.error
+                return method(*args)
+            finally:
+                self.ended.append(name)
 
         return call
 
@@ -257,6 +261,15 @@ def test_s36_junk_is_dropped_counted_once_and_leaves_the_other_entries_alone(cac
     assert len(log.records) == 1
 
 
+def test_s36_one_warning_for_a_burst_of_junk(cache, store, log):
+    for _ in range(5):
+        store.set_many({"a": StoredEntry(b"junk", 1e9)})
+        cache.get("a")
+
+    assert cache.get_stats()["errors"] == 5
+    assert len(log.records) == 1
+
+
 def test_an_entry_written_by_another_version_is_a_miss_and_no_trouble(cache, store, log):
     store.set_many({"a": StoredEntry(b'{"v":99,"what":"ever"}', 1e9)})
 
@@ -401,16 +414,29 @@ async def test_a_blocking_store_is_called_in_one_thread_that_is_not_the_event_lo
 
 @pytest.mark.anyio
 async def test_invalidating_on_the_event_loop_does_not_wait_for_a_blocking_store(store, clock):
-    patient = ResourceCache(60, store=store, clock=clock, blocking=True, store_timeout=10)
+    patient = ResourceCache(60, store=store, clock=clock, blocking=True, store_timeout=30)
     patient.set("a", {"n": 1})
     store.gate.clear()
-    store.calls.clear()
 
-    patient.invalidate("a")  # would take ten seconds, and the gate is opened by this very thread
+    patient.invalidate("a")
 
+    assert store.ended == ["set_many"]
     store.gate.set()
     assert patient.get("a") is None
-    assert store.calls[0] == "delete_many"
+    assert store.ended[:2] == ["set_many", "delete_many"]
+
+
+@pytest.mark.anyio
+async def test_an_invalidation_that_fails_behind_is_counted_and_holds(store, clock, log):
+    patient = ResourceCache(60, store=store, clock=clock, blocking=True, store_timeout=30)
+    patient.set("a", {"n": 1})
+    store.broken = {"delete_many"}
+    patient.invalidate("a")
+    assert patient.get_stats()["errors"] == 2  # the invalidation, and the count that had to come after it
+    store.broken = set()
+
+    assert patient.get("a") is None
+    assert len(log.records) == 1
 
 
 @pytest.mark.anyio

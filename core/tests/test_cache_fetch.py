@@ -128,6 +128,17 @@ async def test_s34_a_miss_that_is_older_than_the_answer_does_not_cause_a_second_
     assert cache.get_stats() == before  # looking again is not another request
 
 
+async def test_s31_those_who_share_an_answer_that_was_there_already_get_copies_of_their_own(cache):
+    upstream = Upstream()
+    cache.set("a", {"list": [1]})
+
+    one, other = await asyncio.gather(cache.fetch("a", upstream), cache.fetch("a", upstream))
+    one["list"].append(2)
+
+    assert upstream.asked == 0
+    assert other == {"list": [1]}
+
+
 async def test_s34_the_others_get_an_answer_although_the_first_is_cancelled(cache):
     upstream = Upstream()
     first = asyncio.create_task(ask(cache, upstream))

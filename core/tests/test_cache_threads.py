@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp_orchestra_memory import MemoryStore
 
-from mcp_orchestra import ResourceCache
+from mcp_orchestra import ResourceCache, StoredEntry
 
 THREADS = 8
 TTL = 10.0
@@ -124,6 +124,27 @@ def test_s30_a_fresh_entry_is_not_lost_to_those_who_drop_the_expired_one_before_
             assert cache.get("a") is not None or clock.now - began >= TTL
 
     at_once(work)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_s30_an_entry_that_is_set_while_the_expired_one_is_being_dropped_stays(blocking):
+    class Interrupted(MemoryStore):
+        def get_many(self, keys: Sequence[str]) -> dict[str, StoredEntry]:
+            found = super().get_many(keys)
+            if found and not setting.is_alive() and not setting.ident:
+                setting.start()
+                setting.join(0.1)  # as long as it likes, if nothing keeps it waiting
+            return found
+
+    clock = Clock()
+    cache = ResourceCache(TTL, store=Interrupted(), clock=clock, blocking=blocking, store_timeout=30)
+    cache.set("a", {"n": "old"})
+    clock.advance(TTL)
+    setting = threading.Thread(target=cache.set, args=("a", {"n": "new"}))
+
+    assert cache.get("a") is None
+    setting.join(30)
+    assert cache.get("a") == {"n": "new"}
 
 
 def test_invalidations_in_one_thread_hold_for_what_another_sets_before():

@@ -124,6 +124,12 @@ async def test_a_json_rpc_error_of_the_server_arrives_whatever_its_content_type(
         assert await still_works(client)
 
 
+async def test_a_json_rpc_error_with_a_status_that_means_nothing_still_ends_the_call():
+    answer = json_answer(300, error={"code": -32602, "message": "odd"})
+    async with RawServer(**{"resources/list": answer}).listening() as server, connected(server.url) as client:
+        assert (await error_of_list(client)).message == "odd"
+
+
 @pytest.mark.parametrize("status", [401, 403, 429])
 async def test_refused_credentials_and_rate_limits_keep_their_status_beside_a_json_rpc_error(status):
     answer = json_answer(status, error={"code": -32001, "message": "Unauthorized"})

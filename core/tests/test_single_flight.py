@@ -255,9 +255,11 @@ async def test_closing_gives_everyone_the_reason_and_leaves_no_task(flights):
     ] * 4
     assert len({id(error) for error in errors}) == 4
     assert work.cancelled == 2
+    assert not any(flight.current for flight in work.flights)
     assert tasks_of_flights() == []
-    with pytest.raises(MCPConnectionError, match="closed"):
-        await flights.run("a", work)
+    later = await asyncio.gather(*(flights.run("a", work) for _ in range(2)), return_exceptions=True)
+    assert [str(error) for error in later] == ["the orchestrator was closed"] * 2
+    assert later[0] is not later[1]
 
 
 async def test_closing_does_not_make_anyone_wait_for_work_that_resists(flights):

@@ -5,7 +5,7 @@ import base64
 import json
 
 import pytest
-from mcp_orchestra import NoMCPAvailableError, ResourceFetchError
+from mcp_orchestra import MCPServerConfig, NoMCPAvailableError, ResourceFetchError
 from mcp_orchestra.testing.servers import ScriptedServer, ServerProcess
 
 pytestmark = pytest.mark.anyio
@@ -323,3 +323,16 @@ def vanishing(server, uri):
             await app(scope, receive, send)
 
     return answer
+
+
+async def test_s16_a_server_registered_by_hand_is_no_reason_to_fail(configure, serving):
+    orchestrator = configure({"a": await serving(ScriptedServer("a"))})
+    await orchestrator.initialize()
+    orchestrator.registry.register_server("extra", MCPServerConfig(name="Extra", domains=["d"]))
+    orchestrator.registry.mark_connected("extra", object())
+    gathered = await orchestrator.gather_all_resources()
+    assert len(gathered["A"]["resources"]) == 3
+    assert "not in the configuration" in gathered["Extra"]["error"]
+    with pytest.raises(ResourceFetchError):
+        await orchestrator.get_resources_for_domain("d")
+    assert [server["id"] for server in orchestrator.get_status()["servers"]] == ["a", "extra"]

@@ -68,7 +68,17 @@ class Connections:
         return iter(self._by_id.values())
 
     def __getitem__(self, server_id: str) -> Connection:
-        return self._by_id[server_id]
+        """Return the connection of a server.
+
+        Raises:
+            MCPConnectionError: There is none: the server was registered by hand, after the configuration was loaded.
+        """
+        if (connection := self._by_id.get(server_id)) is not None:
+            return connection
+        raise MCPConnectionError(
+            f"server {server_id} is not in the configuration that was initialised",
+            {"server_id": server_id, "cause": "unknown", "delivered": "no", "retryable": False},
+        )
 
     def get(self, server_id: str) -> Connection | None:
         """Return the connection of a server, or None if it is disabled or unknown."""

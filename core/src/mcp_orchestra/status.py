@@ -27,8 +27,7 @@ def describe_servers(
     """Return one description for each registered server, in priority order."""
     now = _loop_time()
     return [
-        _describe(info, transports[info.server_id].spec.name, connections, redact, now)
-        for info in registry.get_all_servers()
+        _describe(info, transports.get(info.server_id), connections, redact, now) for info in registry.get_all_servers()
     ]
 
 
@@ -48,7 +47,7 @@ def describe_plugins(plugins: "Sequence[PluginInfo]") -> list[dict[str, Any]]:
 
 
 def _describe(
-    info: MCPServerInfo, transport: str, connections: "Connections | None", redact: Redactor, now: float
+    info: MCPServerInfo, bound: BoundTransport | None, connections: "Connections | None", redact: Redactor, now: float
 ) -> dict[str, Any]:
     connection = connections.get(info.server_id) if connections is not None else None
     # Another thread may ask: what changes while we look is read once.
@@ -63,7 +62,7 @@ def _describe(
         "id": info.server_id,
         "state": info.state,
         "capabilities": list(info.config.capabilities),
-        "transport": transport,
+        "transport": bound.spec.name if bound is not None else info.config.transport,
         "url": safe_url(info.config.url) or None,
         "protocol_version": connection.protocol_version if connection is not None else None,
         "server_version": f"{server_info.name} {server_info.version}".strip() if server_info is not None else None,

@@ -190,6 +190,10 @@ async def failure_of_opening(spec, endpoint) -> MCPConnectionError:
         (raw_answer(307, location="http://h.invalid/"), {"cause": "redirect", "retryable": False, "status": 307}),
         (event_stream(": nothing"), {"cause": "protocol", "retryable": True}),
         (event_stream("event: endpoint\ndata: http://[::1"), {"cause": "protocol", "retryable": False}),
+        (
+            event_stream().replace(b"connection", b"content-encoding: br\r\nconnection"),
+            {"cause": "protocol", "retryable": True},
+        ),
         (b"", {"cause": "protocol", "retryable": True}),
     ],
 )

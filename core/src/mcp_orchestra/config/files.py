@@ -60,7 +60,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
             raise FileProblemError("is a directory; expected a file")
         if not stat.S_ISREG(mode):
             raise FileProblemError("is not a regular file")
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read(max_bytes + 1)
     finally:
         os.close(descriptor)

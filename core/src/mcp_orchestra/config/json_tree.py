@@ -28,7 +28,7 @@ def parse_json(text: str, problems: Problems) -> Node | None:
         problems: Receives repeated keys, after which reading goes on.
 
     Raises:
-        ConfigurationError: The text is no JSON, or holds more than 50 000 values or 50 levels.
+        ConfigurationError: The text is no JSON, or holds more than 20 000 values or 50 levels.
     """
     return _Reader(text, problems).document()
 

@@ -7,11 +7,11 @@ bound, let a repeated key win silently and raise what is no ``YAMLError``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import yaml
 from yaml.constructor import SafeConstructor
+from yaml.events import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent, StreamEndEvent
 from yaml.nodes import ScalarNode
 from yaml.resolver import Resolver
 
@@ -21,7 +21,7 @@ from mcp_orchestra.config.yaml_messages import syntax_problem
 
 __all__ = ["MAX_DEPTH", "MAX_NODES", "parse_yaml"]
 
-MAX_NODES = 50_000
+MAX_NODES = 20_000
 """Values in a document, with everything that its aliases stand for."""
 MAX_DEPTH = 50
 """Mappings and lists inside each other."""
@@ -43,7 +43,7 @@ def parse_yaml(text: str, problems: Problems) -> Node | None:
 
     Raises:
         ConfigurationError: The text is no YAML, or uses what a configuration may not: several documents, tags, merge
-            keys, self-references, more than 50 000 values or 50 levels.
+            keys, self-references, more than 20 000 values or 50 levels.
     """
     if bad := _CONTROL.search(text):
         before = text[: bad.start()]
@@ -55,46 +55,49 @@ def parse_yaml(text: str, problems: Problems) -> Node | None:
 class _Composer:
     def __init__(self, text: str, problems: Problems) -> None:
         self._problems = problems
-        self._events = self._read(text)
-        self._resolver: Any = Resolver()
+        self._reader: Any = _LOADER(text)
         self._constructor: Any = SafeConstructor()
         self._anchors: dict[str, Node | None] = {}
         self._nodes = 0
 
     def document(self) -> Node | None:
-        next(self._events)  # the start of the stream
-        if isinstance(next(self._events), yaml.StreamEndEvent):
-            return None
-        root = self._node(next(self._events), (), None)
-        next(self._events)  # the end of the document
-        if not isinstance(more := next(self._events), yaml.StreamEndEvent):
-            self._problems.fatal(_mark(more), (), "a second YAML document starts here; expected one document")
-        return root
-
-    def _read(self, text: str) -> Iterator[Any]:
-        mark, message = None, ""
         try:
-            yield from yaml.parse(text, Loader=_LOADER)
+            self._next()  # the start of the stream
+            if isinstance(self._next(), StreamEndEvent):
+                return None
+            root = self._node(self._next(), (), None)
+            self._next()  # the end of the document
+            if not isinstance(more := self._next(), StreamEndEvent):
+                self._problems.fatal(_mark(more), (), "a second YAML document starts here; expected one document")
+            return root
+        finally:
+            self._reader.dispose()
+
+    def _next(self) -> Any:
+        event, problem = None, None
+        try:
+            event = self._reader.get_event()
         except yaml.YAMLError as error:
-            mark, message = syntax_problem(error)
-        if message:
-            self._problems.fatal(mark, (), message)
+            problem = syntax_problem(error)
+        if problem is not None:  # not raised above, or the reader's error would be its context
+            self._problems.fatal(problem[0], (), problem[1])
+        return event
 
     def _node(self, event: Any, path: Path, mark: Mark | None) -> Node:
         """Compose the value that starts with this event; ``mark`` is that of its key."""
         mark = mark or _mark(event)
         self._count(mark, path)
-        if isinstance(event, yaml.AliasEvent):
+        if isinstance(event, AliasEvent):
             return self._alias(event, path, mark)
         anchor = event.anchor
         if anchor is not None:
             self._anchors[anchor] = None
-        if isinstance(event, yaml.ScalarEvent):
+        if isinstance(event, ScalarEvent):
             value, written = self._scalar(event, path)
             node = Node(value, path, mark, written)
         else:
             self._check_collection(event, path)
-            mapping = isinstance(event, yaml.MappingStartEvent)
+            mapping = isinstance(event, MappingStartEvent)
             node = Node(self._mapping(path) if mapping else self._sequence(path), path, mark)
         if anchor is not None:
             self._anchors[anchor] = node
@@ -115,16 +118,16 @@ class _Composer:
 
     def _sequence(self, path: Path) -> list[Node]:
         items: list[Node] = []
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+        while not isinstance(event := self._next(), SequenceEndEvent):
             items.append(self._node(event, (*path, len(items)), None))
         return items
 
     def _mapping(self, path: Path) -> dict[str, Node]:
         members: dict[str, Node] = {}
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+        while not isinstance(event := self._next(), MappingEndEvent):
             mark = _mark(event)
             key = self._key(event, path)
-            node = self._node(next(self._events), (*path, key), mark)
+            node = self._node(self._next(), (*path, key), mark)
             if (first := members.setdefault(key, node)) is not node and first.mark:
                 self._problems.at(
                     mark, node.path, f"this key is already there in line {first.mark.line}, column {first.mark.column}"
@@ -133,7 +136,7 @@ class _Composer:
 
     def _key(self, event: Any, path: Path) -> str:
         mark = _mark(event)
-        if not isinstance(event, yaml.ScalarEvent):
+        if not isinstance(event, ScalarEvent):
             self._problems.fatal(mark, path, "expected text as the key, got an alias, a list or a mapping")
         if event.implicit[0] and event.value == "<<":
             self._problems.fatal(mark, path, "merge keys (<<) are not supported; write the fields out")
@@ -148,13 +151,13 @@ class _Composer:
         """Return a scalar's value, and how it was written if it is a boolean."""
         text: str = event.value
         tag: str | None = event.tag
-        if tag is None and text[:1] not in Resolver.yaml_implicit_resolvers:
-            return text, ""  # most texts: no pattern of another type starts like this
         if tag is None or tag == "!":
-            tag = self._resolver.resolve(ScalarNode, text, event.implicit)
+            tag = _plain_tag(text) if event.implicit[0] else None
+            if tag is None:
+                return text, ""
         if tag in _TEXTS:
             return text, ""
-        if tag is None or tag not in _SCALARS:
+        if tag not in _SCALARS:
             self._refuse_tag(event, path)
         if len(text) > _LONGEST_NUMBER:
             self._problems.fatal(_mark(event), path, "this number is too long; if it is text, write it in quotes")
@@ -187,6 +190,14 @@ class _Composer:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             self._problems.fatal(mark, path, f"more than {MAX_NODES} values, counting what aliases stand for")
+
+
+def _plain_tag(text: str) -> str | None:
+    """Return which other type YAML 1.1 takes a text without quotes for."""
+    for tag, pattern in Resolver.yaml_implicit_resolvers.get(text[:1], ()):
+        if pattern.match(text):
+            return tag
+    return None
 
 
 def _mark(event: Any) -> Mark:

@@ -67,9 +67,12 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
         if request.method == "DELETE":
             request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), _GOODBYE)
         response = await self._inner.handle_async_request(request)
-        if response.is_success and media_type(response) == "text/event-stream":
+        if not response.is_success or media_type(response) != "text/event-stream":
+            return response
+        try:
             return await self._guarded(response)
-        return response
+        except RefusedBody as refused:
+            raise httpx2.DecodingError(refused.error["message"], request=request) from None
 
     async def aclose(self) -> None:
         """Close the inner transport."""
@@ -115,7 +118,7 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
         elif status in REFUSED_CREDENTIALS or status == 429:
             error = None  # what matters is the status, which the SDK would drop for the body's sake
         if error is not None:
-            return _answer(status, error)
+            return _answer(max(status, 400), error)
         if handshake is not None or (status == 404 and "mcp-session-id" in request.headers):
             return rebuilt(response, b"", "text/plain")  # the SDK knows what these mean
         return _answer(max(status, 400), call_refused(response))

@@ -6,7 +6,6 @@ import shutil
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -122,7 +121,7 @@ async def running(options: StdioOptions) -> AsyncGenerator[ServerProcess]:
         yield started[0]
     finally:
         for process in started:
-            await uninterrupted(partial(process.stop))
+            await uninterrupted(process.stop)
 
 
 async def _drain(stream: ByteReceiveStream) -> None:
@@ -135,6 +134,8 @@ def _explained(error: OSError, options: StdioOptions) -> MCPConnectionError:
     command = options.command
     path = shutil.which(command, path=options.env.get("PATH"))
     match error:
+        case OSError() if options.cwd is not None and error.filename == options.cwd:
+            return _failure(f"the directory cwd={options.cwd!r} cannot be entered", "cwd")
         case FileNotFoundError() if path is not None and options.cwd is None:
             return _failure(f"{path!r} names an interpreter in its first line that does not exist", "not_found")
         case FileNotFoundError() | NotADirectoryError() if " " in command:

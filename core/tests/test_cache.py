@@ -3,10 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp_orchestra_memory import MemoryStore
-
 from mcp_orchestra import PluginError, ResourceCache
 from mcp_orchestra.cache import resources_key, tools_key
+from mcp_orchestra_memory import MemoryStore
 
 DOCUMENTED_STATS = {"hits", "misses", "evictions", "total_requests", "hit_rate", "cached_items"}
 

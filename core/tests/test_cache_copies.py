@@ -3,11 +3,10 @@
 import json
 import traceback
 
+import mcp_orchestra.errors as errors_module
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import mcp_orchestra.errors as errors_module
 from mcp_orchestra import MCPOrchestratorException, UnknownServerError
 from mcp_orchestra.copies import copy_data, copy_error, copy_json
 
@@ -30,7 +29,7 @@ class Peculiar(MCPOrchestratorException):
         self.port = port
 
 
-class Demanding(Exception):
+class DemandingError(Exception):
     def __init__(self, *, request: str) -> None:
         super().__init__(f"{request} failed")
         self.request = request
@@ -57,7 +56,7 @@ def test_a_copy_of_our_errors_equals_the_original_and_shares_nothing_that_change
     "original",
     [
         Peculiar("Products", port=80),
-        Demanding(request="list"),
+        DemandingError(request="list"),
         OSError(2, "No such file", "x.txt"),
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
         json.JSONDecodeError("Expecting value", "x", 0),
@@ -111,11 +110,11 @@ def test_a_context_that_cannot_be_copied_deeply_is_copied_at_the_top():
 
 
 def test_an_error_that_becomes_another_when_copied_is_handed_out_itself():
-    class Changing(Exception):
+    class ChangingError(Exception):
         def __reduce__(self):
             return (ValueError, ("something else",))
 
-    original = Changing("x")
+    original = ChangingError("x")
 
     assert copy_error(original) is original
 

@@ -7,11 +7,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from mcp_orchestra_memory import MemoryStore
-
 from mcp_orchestra import ResourceCache, StoredEntry
 from mcp_orchestra.cache import Fetched
 from mcp_orchestra.cache_entry import Entry, encode
+from mcp_orchestra_memory import MemoryStore
 
 METHODS = ("get_many", "set_many", "delete_many", "clear", "count", "purge", "close")
 
@@ -175,6 +174,16 @@ def test_a_warning_names_the_store_and_the_kind_of_failure_and_no_secret(cache, 
     assert "s3cret" not in log.text
 
 
+def let_it_catch_up(cache: ResourceCache, store: Troubled) -> None:
+    """Open the gate and wait until the store answers again."""
+    store.gate.set()
+    deadline = time.monotonic() + 10
+    before, errors = -1, cache.get_stats()["errors"]
+    while before != errors:
+        assert time.monotonic() < deadline
+        before, errors = errors, cache.get_stats()["errors"]
+
+
 class Returning:
     """A store that returns what it was given, whatever was asked."""
 
@@ -326,6 +335,29 @@ def test_what_could_not_be_replaced_is_never_served_again(cache, store):
     assert cache.get("a") is None
 
 
+@pytest.mark.anyio
+async def test_a_write_that_was_only_slow_is_kept(blocking, store):
+    store.gate.clear()
+    assert await ask(blocking) == {"n": "fetched"}  # the look-up hangs
+    let_it_catch_up(blocking, store)
+    store.gate.clear()
+    blocking.set("a", {"n": "slow"})
+    let_it_catch_up(blocking, store)
+
+    assert blocking.get("a") == {"n": "slow"}
+
+
+@pytest.mark.anyio
+async def test_what_could_not_be_replaced_because_the_store_was_busy_is_never_served_again(blocking, store):
+    blocking.set("a", {"n": "old"})
+    store.gate.clear()
+    blocking.get("b")  # hangs
+    blocking.set("a", {"n": "new"})
+    let_it_catch_up(blocking, store)
+
+    assert blocking.get("a") is None
+
+
 def test_what_is_set_after_a_failed_invalidation_stays(cache, store):
     store.broken = {"clear"}
     cache.invalidate()
@@ -376,16 +408,6 @@ async def test_while_a_call_hangs_the_others_do_not_even_try(blocking, store, lo
     assert store.calls == calls == ["get_many"]
     assert blocking.get_stats()["errors"] == 22
     assert len(log.records) == 1
-
-
-def let_it_catch_up(cache: ResourceCache, store: Troubled) -> None:
-    """Open the gate and wait until the store answers again."""
-    store.gate.set()
-    deadline = time.monotonic() + 10
-    before, errors = -1, cache.get_stats()["errors"]
-    while before != errors:
-        assert time.monotonic() < deadline
-        before, errors = errors, cache.get_stats()["errors"]
 
 
 @pytest.mark.anyio

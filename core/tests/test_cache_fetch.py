@@ -4,10 +4,9 @@ import asyncio
 import logging
 
 import pytest
-from mcp_orchestra_memory import MemoryStore
-
 from mcp_orchestra import MCPConnectionError, ResourceCache, ResourceFetchError
 from mcp_orchestra.cache import Fetched
+from mcp_orchestra_memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
 
@@ -296,9 +295,7 @@ async def test_closing_tells_those_who_wait_and_those_who_come_later(cache):
     await cache.aclose()
 
     errors = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [(type(error), str(error)) for error in errors] == [
-        (MCPConnectionError, "the orchestrator was closed")
-    ] * 3
+    assert [(type(error), str(error)) for error in errors] == [(MCPConnectionError, "the orchestrator was closed")] * 3
     assert upstream.cancelled == 1
     with pytest.raises(MCPConnectionError, match="closed"):
         await cache.fetch("a", upstream)

@@ -6,10 +6,9 @@ from collections import OrderedDict
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from mcp_orchestra_memory import MemoryStore
-
 from mcp_orchestra import ResourceCache
 from mcp_orchestra.cache import Fetched
+from mcp_orchestra_memory import MemoryStore
 
 TTL = 8.0
 KEYS = st.sampled_from(["", "a", "b", "c", "d", "é"])

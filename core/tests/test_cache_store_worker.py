@@ -3,7 +3,6 @@
 import threading
 
 import pytest
-
 from mcp_orchestra.store_worker import StoreWorker
 
 

@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mcp_orchestra_memory import MemoryStore
-
 from mcp_orchestra import ResourceCache, StoredEntry
+from mcp_orchestra_memory import MemoryStore
 
 THREADS = 8
 TTL = 10.0

@@ -5,7 +5,6 @@ import traceback
 from concurrent.futures import Future
 
 import pytest
-
 from mcp_orchestra import MCPConnectionError, ResourceFetchError
 from mcp_orchestra.single_flight import SingleFlight
 
@@ -250,9 +249,7 @@ async def test_closing_gives_everyone_the_reason_and_leaves_no_task(flights):
     await flights.aclose(MCPConnectionError("the orchestrator was closed"))
 
     errors = await asyncio.gather(*waiting, forgotten, return_exceptions=True)
-    assert [(type(error), str(error)) for error in errors] == [
-        (MCPConnectionError, "the orchestrator was closed")
-    ] * 4
+    assert [(type(error), str(error)) for error in errors] == [(MCPConnectionError, "the orchestrator was closed")] * 4
     assert len({id(error) for error in errors}) == 4
     assert work.cancelled == 2
     assert not any(flight.current for flight in work.flights)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -17,6 +18,9 @@ from mcp_orchestra.types import CacheStore, StoredEntry
 __all__ = ["Fetched", "ResourceCache", "resources_key", "tools_key"]
 
 _logger = logging.getLogger(__name__)
+
+_LONGEST_TTL = 10**10  # three hundred years: more would cost the clock its fractions of a second
+_EXPIRED = Entry({}, float("-inf"))
 
 _Found = dict[str, dict[str, Any]]
 _Answer = Callable[[], dict[str, Any]]
@@ -52,7 +56,7 @@ class ResourceCache:
         store_timeout: Seconds to wait for a blocking store.
 
     Raises:
-        ValueError: ``ttl_seconds`` is not a positive, finite number.
+        ValueError: ``ttl_seconds`` is not a number above 0 (and at most 10 ** 10).
         PluginError: No store was given and no backend named ``memory`` is installed.
     """
 
@@ -102,8 +106,9 @@ class ResourceCache:
         """
         entry = Entry(data, self._clock() + self._ttl)
         value, _ = encode(_checked(key), entry)
-        if not self._guard.call(partial(self._write, key, StoredEntry(value, entry.expires_at), None), False):
-            self._guard.condemn(key)
+        write = _Write(key, StoredEntry(value, entry.expires_at))
+        self._guard.call(partial(self._write, write), None)
+        self._see_to(write)
 
     def invalidate(self, key: str | None = None) -> None:
         """Drop the entry under ``key``, or all entries for None.
@@ -185,8 +190,9 @@ class ResourceCache:
                 self._refused.add(key)
                 _logger.warning("not kept: %s", problem)
             return partial(copy_data, fetched.data)
-        if not await self._guard.acall(partial(self._write, key, StoredEntry(value, entry.expires_at), flight), False):
-            self._guard.condemn(key)
+        write = _Write(key, StoredEntry(value, entry.expires_at), flight)
+        await self._guard.acall(partial(self._write, write), None)
+        self._see_to(write)
         return partial(copy_json, data)
 
     def _read(self, keys: tuple[str, ...], store: CacheStore) -> _Found:
@@ -223,11 +229,21 @@ class ResourceCache:
         else:
             self._count_evictions(len(expired))
 
-    def _write(self, key: str, entry: StoredEntry, flight: Flight[_Answer] | None, store: CacheStore) -> bool:
+    def _write(self, write: "_Write", store: CacheStore) -> None:
+        write.begun = True
         # Asked at this point, where no other call can come between: an invalidation either shows here or deletes later.
-        if flight is None or flight.current:
-            self._count_evictions(_whole(store.set_many({key: entry})))
-        return True
+        if write.flight is None or write.flight.current:
+            try:
+                evicted = _whole(store.set_many({write.key: write.entry}))
+            except Exception:
+                self._guard.condemn(write.key)
+                raise
+            self._count_evictions(evicted)
+
+    def _see_to(self, write: "_Write") -> None:
+        """See to it that what could not be replaced is not served any more."""
+        if not write.begun:  # else `_write` has done so if need be, or will: it may only be slow
+            self._guard.condemn(write.key)
 
     def _purge(self, store: CacheStore) -> int:
         removed = _whole(store.purge(self._clock()))
@@ -247,8 +263,15 @@ class ResourceCache:
             self._evictions += number
 
 
-_EXPIRED = Entry({}, float("-inf"))
-_LONGEST_TTL = 10**10  # three hundred years: more would cost the clock its fractions of a second
+@dataclass(slots=True)
+class _Write:
+    """An entry on its way into the store."""
+
+    key: str
+    entry: StoredEntry
+    flight: Flight[_Answer] | None = None
+    """Where it comes from, if it was fetched."""
+    begun: bool = False
 
 
 def _positive_seconds(value: object) -> float:

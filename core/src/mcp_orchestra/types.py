@@ -53,9 +53,9 @@ class Endpoint(Generic[OptionsT]):
 
     server_id: str
     """The server's key in the configuration."""
-    url: str = ""
-    """The configured address; empty where the transport has none."""
-    options: OptionsT
+    url: str = field(default="", repr=False)
+    """The configured address; empty where the transport has none. It may hold a secret: see ``safe_url``."""
+    options: OptionsT = field(repr=False)
     """The transport's own fields, validated by its options model; None for a transport without one."""
     connect_timeout: float = 30.0
     """Seconds that core gives the whole connect; a transport may use less for its parts."""

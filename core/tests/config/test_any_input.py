@@ -1,4 +1,4 @@
-"""S2: whatever a file holds, the answer is a checked configuration or one ConfigurationError, soon and without secrets."""
+"""S2: whatever a file holds, it becomes a checked configuration or one error, within a second and without secrets."""
 
 import copy
 import json
@@ -92,6 +92,7 @@ def told_by(result: LoadedConfig | ConfigurationError) -> str:
 @example(text="!!float 1:1:1", name=NAMES[0])
 @example(text="!!bool maybe", name=NAMES[0])
 @example(text="!!int ''", name=NAMES[0])
+@example(text="!!timestamp x", name=NAMES[0])
 @example(text="1:99999999999999999999999999999999999999999999999999", name=NAMES[0])
 @example(text="\ud800", name=NAMES[0])
 def test_s2_any_text_is_a_configuration_or_one_error(load, text, name):
@@ -215,7 +216,8 @@ def mutations(draw: st.DrawFn) -> object:
 def test_s2_a_good_configuration_with_mistakes_is_one_error_without_secrets(load, config, as_json):
     text = json.dumps(config) if as_json else yaml.safe_dump(config, allow_unicode=True)
     result = within_a_second(load, text, NAMES[1] if as_json else NAMES[0])
-    assert SECRET not in told_by(result)
+    # Where it is valid, a secret may have landed in a name or domain, which everybody sees.
+    assert SECRET not in (told_by(result) if isinstance(result, ConfigurationError) else str(result.warnings))
 
 
 @pytest.mark.parametrize("config", [GOOD, THEIRS], ids=["ours", "theirs"])

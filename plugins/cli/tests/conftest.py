@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from mcp.server import Server
 from mcp_orchestra.testing.servers import ScriptedServer, serve, server_command
 from mcp_orchestra_cli.main import main
 from starlette.applications import Starlette
@@ -154,13 +155,18 @@ class Upstreams:
 
 @pytest.fixture(scope="session")
 def upstreams() -> Iterator[Upstreams]:
-    texts = {"res://alpha/greeting": "Grüße\n", "res://alpha/plain": "no newline", "res://alpha/picture": b"\x89PNG\x00"}
+    texts = {
+        "res://alpha/greeting": "Grüße\n",
+        "res://alpha/plain": "no newline",
+        "res://alpha/picture": b"\x89PNG\x00",
+    }
     apps: dict[str, ScriptedServer | Starlette] = {
         "alpha": ScriptedServer("alpha", resources=texts),
         "beta": ScriptedServer("beta", resources=2, tools=["echo"]),
-        "nasty": ScriptedServer("nasty", resources={"res://nasty/\x1b[31mred": "a\x1b]0;title\x07b\ud800"}, tools=[]),
+        "nasty": ScriptedServer("nasty", resources={"res://nasty/\x1b[31mred": "a\x1b]0;title\x07b"}, tools=[]),
         "locked": Starlette(routes=[Route("/mcp", lambda _request: PlainTextResponse("no", 401), methods=["POST"])]),
         "elsewhere": Starlette(routes=[]),
+        "bare": Server("bare").streamable_http_app(),
     }
     urls: dict[str, str] = {}
     ready, loop = threading.Event(), asyncio.new_event_loop()

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from mcp_orchestra import CacheStore, PluginManager, StoredEntry
 from mcp_orchestra_memory import MemoryOptions, MemoryStore
 from pydantic import ValidationError
-
-from mcp_orchestra import CacheStore, PluginManager, StoredEntry
 
 
 def entry(size: int = 1, expires_at: float = 10.0) -> StoredEntry:

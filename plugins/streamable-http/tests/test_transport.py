@@ -1,13 +1,15 @@
 """Streamable HTTP in both eras, and what happens when the server goes away."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import anyio
 import pytest
 from mcp import MCPError
 from mcp_orchestra.errors import MCPConnectionError
-from mcp_orchestra.testing.raw_http import RawServer, raw_answer
+from mcp_orchestra.testing.raw_http import RawRequest, RawServer, raw_answer
 from mcp_orchestra.testing.servers import ScriptedServer, ServerProcess, serve
 from mcp_orchestra.wire import TRANSPORT_ERROR
 
@@ -153,3 +155,38 @@ async def test_leaving_while_calls_are_under_way_is_quiet(connect, endpoint):
         scripted.gate.set()
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(result) for result in results] == [MCPError] * 2
+
+
+async def test_an_answer_that_comes_while_the_session_is_being_ended_disturbs_nobody(connect, endpoint, until):
+    ending = asyncio.Event()
+
+    def initialize(request: RawRequest) -> bytes:
+        result = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
+        message = {"jsonrpc": "2.0", "id": request.message["id"], "result": result}
+        return raw_answer(200, json.dumps(message).encode(), content_type="application/json", mcp_session_id="s1")
+
+    async def late() -> AsyncIterator[bytes]:
+        await ending.wait()
+        yield raw_answer(200, b'{"jsonrpc": "2.0", "id": 2, "result": {"tools": []}}', content_type="application/json")
+
+    async def end() -> AsyncIterator[bytes]:
+        ending.set()
+        await asyncio.sleep(0.3)
+        yield raw_answer(204)
+
+    server = RawServer(
+        **{
+            "initialize": initialize,
+            "notifications/initialized": raw_answer(202),
+            "GET": raw_answer(405),
+            "tools/list": lambda _: late(),
+            "DELETE": lambda _: end(),
+        }
+    )
+    async with server.listening():
+        async with connect(endpoint(server.url), "legacy") as client:
+            call = asyncio.create_task(client.list_tools())
+            await until(lambda: server.requests[-1].message.get("method") == "tools/list")
+        assert ending.is_set()
+        with pytest.raises(MCPError, match="Connection closed"):
+            await call

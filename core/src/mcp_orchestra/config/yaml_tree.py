@@ -165,7 +165,7 @@ class _Composer:
         failed = False
         try:
             value = self._constructor.construct_object(ScalarNode(tag, text))
-        except (yaml.YAMLError, ValueError, OverflowError, KeyError):
+        except Exception:  # noqa: BLE001 - depends on the tag: ValueError, IndexError, AttributeError, …
             failed = True
         if failed:
             self._problems.fatal(
@@ -194,6 +194,7 @@ class _Composer:
 
 def _plain_tag(text: str) -> str | None:
     """Return which other type YAML 1.1 takes a text without quotes for."""
+    tag: str
     for tag, pattern in Resolver.yaml_implicit_resolvers.get(text[:1], ()):
         if pattern.match(text):
             return tag

@@ -1,4 +1,10 @@
-"""A read stream that can be ended from our side."""
+"""The SDK's streams, held open for as long as its tasks may use them, and a read side that can be ended by us.
+
+When a connection ends, its session closes both streams while requests may still be under way. An answer or error of
+one that comes then finds a closed stream, which is an exception in the SDK's task group: it cancels the owner of the
+connection and makes an orderly end look like a crash. So the inner streams are left to the SDK, which closes them after
+its tasks.
+"""
 
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -8,18 +14,16 @@ import anyio
 if TYPE_CHECKING:
     from contextvars import Context
 
-    from mcp.client._transport import ReadStream  # the SDK exports the transport protocol, but not its streams
+    from mcp.client._transport import ReadStream, WriteStream  # the SDK exports the protocol, but not its parts
     from mcp.shared.message import SessionMessage
 
-__all__ = ["EndableReadStream"]
+__all__ = ["EndableReadStream", "HeldWriteStream"]
 
 
 class EndableReadStream:
     """Passes on what the inner stream yields until it ends or `end` is called.
 
-    Closing the inner stream would not do: it does not wake who waits for it, and an answer that comes later would find
-    no receiver, which is an exception in the SDK's task group. So the inner stream is left to the SDK, which closes it
-    after its tasks.
+    Closing the inner stream would not even wake who waits for it.
 
     Args:
         inner: The SDK's stream. One task reads at a time.
@@ -67,6 +71,40 @@ class EndableReadStream:
             return await self.receive()
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class HeldWriteStream:
+    """Passes messages on to the inner stream until it is closed, which leaves the inner one open.
+
+    Args:
+        inner: The SDK's stream.
+    """
+
+    def __init__(self, inner: "WriteStream[SessionMessage]") -> None:
+        self._inner = inner
+        self._closed = False
+
+    async def send(self, item: "SessionMessage", /) -> None:
+        """Send a message.
+
+        Raises:
+            anyio.ClosedResourceError: The stream has been closed.
+        """
+        if self._closed:
+            raise anyio.ClosedResourceError
+        await self._inner.send(item)
+
+    async def aclose(self) -> None:
+        """Refuse further messages."""
+        self._closed = True
 
     async def __aenter__(self) -> Self:
         return self

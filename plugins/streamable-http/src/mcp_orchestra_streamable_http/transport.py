@@ -10,7 +10,7 @@ from mcp_orchestra.http import environment_proxy, http_client, plain_url
 from mcp_orchestra.types import Endpoint
 
 from mcp_orchestra_streamable_http import StreamableHttpOptions
-from mcp_orchestra_streamable_http.streams import EndableReadStream
+from mcp_orchestra_streamable_http.streams import EndableReadStream, HeldWriteStream
 from mcp_orchestra_streamable_http.watch import watch
 
 if TYPE_CHECKING:
@@ -41,5 +41,5 @@ async def streamable_http(endpoint: Endpoint[StreamableHttpOptions]) -> "AsyncGe
         stream = EndableReadStream(read)
         if watched:
             tasks.start_soon(watch, options.url, stream.end)
-        yield stream, write
+        yield stream, HeldWriteStream(write)
         tasks.cancel_scope.cancel()

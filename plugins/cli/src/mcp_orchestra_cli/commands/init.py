@@ -10,7 +10,7 @@ from mcp_orchestra_cli.failures import UsageError
 from mcp_orchestra_cli.invocation import invocation
 from mcp_orchestra_cli.settings import ConfigOption, DebugOption, JsonOption
 
-__all__ = ["create", "init"]
+__all__ = ["create", "init", "refuse_existing"]
 
 _DEFAULT = Path("mcp_config.yaml")
 _MODE = 0o666
@@ -86,9 +86,19 @@ def create(file: Path, text: str, *, force: bool, mode: int = _MODE) -> None:
         with os.fdopen(os.open(file, flags, mode), "w", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:
-        raise UsageError(f"{file} exists already; --force replaces it") from None
+        raise _exists(file) from None
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror or type(error).__name__}") from error
+
+
+def refuse_existing(file: Path) -> None:
+    """Raise what `create` would raise for a file that is there, before any work is done for it."""
+    if file.exists():
+        raise _exists(file)
+
+
+def _exists(file: Path) -> UsageError:
+    return UsageError(f"{file} exists already; --force replaces it")
 
 
 def _mode_of(source: Path) -> int:

@@ -78,7 +78,7 @@ def _bytes(contents: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _part(part: Mapping[str, Any]) -> bytes:
     if "text" in part:
-        return str(part["text"]).encode("utf-8", "surrogatepass")
+        return str(part["text"]).encode()
     try:
         return base64.b64decode(part["blob"], validate=True)
     except (binascii.Error, ValueError) as error:

@@ -73,7 +73,7 @@ def _size(resource: Mapping[str, Any]) -> str | None:
     if size is None and (contents := resource.get("contents")) is not None:
         # Base64 takes four characters for three bytes.
         size = sum(
-            len(part["text"].encode("utf-8", "replace")) if "text" in part else len(part["blob"].rstrip("=")) * 3 // 4
+            len(part["text"].encode()) if "text" in part else len(part["blob"].rstrip("=")) * 3 // 4
             for part in contents
         )
     return None if size is None else f"{size} B"

@@ -13,7 +13,7 @@ from mcp_orchestra_cli.failures import CommandError
 
 __all__ = ["START_SECONDS", "Child", "ended", "server_command", "start"]
 
-START_SECONDS = 15.0
+START_SECONDS = 30.0
 """How long a server may take to start: it imports the SDK."""
 
 _LAST_CHARACTERS = 500

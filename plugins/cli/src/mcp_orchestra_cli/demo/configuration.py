@@ -46,7 +46,7 @@ def configuration(http: Sequence[Child]) -> str:
         else:
             command, *arguments = server_command(role, "stdio")
             where = {"transport": "stdio", "command": command, "args": arguments}
-        capabilities = {"capabilities": ["list_resources"], "timeout": 10}
+        capabilities = {"capabilities": ["list_resources"], "timeout": 20}
         lines += indented([entry(key, data) for key, data in {**where, **fields, **capabilities}.items()], 2)
     behaviour = {
         "resource_cache_ttl": ("Gathered resources are fresh for so many seconds.", 300),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Story"]
 
 _DOMAIN = "products"
-_NOTICE_SECONDS = 10.0
+_NOTICE_SECONDS = 20.0
 _POLL_SECONDS = 0.02
 
 

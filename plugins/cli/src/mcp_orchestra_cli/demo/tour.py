@@ -8,7 +8,7 @@ from typing import Any
 
 from mcp_orchestra.plugins import PluginManager
 
-from mcp_orchestra_cli.commands.init import create
+from mcp_orchestra_cli.commands.init import create, refuse_existing
 from mcp_orchestra_cli.demo.children import Child, ended, start
 from mcp_orchestra_cli.demo.configuration import configuration
 from mcp_orchestra_cli.demo.steps import Narrator
@@ -34,6 +34,8 @@ async def tour(call: Invocation, keep: Path | None, *, force: bool) -> dict[str,
     Raises:
         CommandError: Something did not go as it should; everything is cleaned up.
     """
+    if keep is not None and not force:
+        refuse_existing(keep)
     plugins = _plugins()
     narrator = Narrator(call.screen)
     preferred, other = Child("products", "streamable-http"), Child("orders", "sse")

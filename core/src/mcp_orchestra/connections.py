@@ -122,9 +122,6 @@ class Connections:
         """Close all connections at once."""
         if self._by_id:
             await asyncio.wait([asyncio.create_task(connection.close()) for connection in self])
-        for info in self._registry.get_all_servers():
-            if info.server_id in self._by_id:  # an error stays: it explains why a start failed
-                self._registry.mark_disconnected(info.server_id, info.connection_error, state="closed")
 
     async def revive(self, servers: Iterable[MCPServerInfo]) -> bool:
         """Make planned attempts to reconnect these servers now, and return whether any is connected after it."""

@@ -11,7 +11,7 @@ from mcp_orchestra.errors import ConfigurationError
 from mcp_orchestra.hookspecs import hookimpl
 from mcp_orchestra.plugins import PluginManager
 from mcp_orchestra.types import CacheBackendSpec, RoutingPolicySpec, TransportSpec
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 def _never(_options: Any) -> Any:
@@ -50,6 +50,7 @@ class CarelessOptions(BaseModel):
 
     token: str = ""
     size: Annotated[int, Field(multiple_of=8)] = 8
+    pin: Annotated[SecretStr, Field(min_length=4)] = SecretStr("1234")
     when: Annotated[str, Field(pattern="^[a-z]+$")] = "now"
 
     @field_validator("token")

@@ -170,6 +170,18 @@ ROWS = [
         "5:5 mcp_servers.a.when",
         "text that matches",
     ),
+    (
+        "a short secret of a stranger's",
+        alone("name: A", "transport: careless", "pin: c"),
+        "5:5 mcp_servers.a.pin",
+        "expected text of 4 or more characters",
+    ),
+    (
+        "a wrong url with a one-letter user",
+        alone("name: A", "url: ftp://u:canary@x"),
+        "4:5 mcp_servers.a.url",
+        "starts with http:// or https://",
+    ),
     ("a misspelt option", orchestration("fail_fats: true"), "3:3 orchestration.fail_fats", "'fail_fast'"),
     ("an unknown option", orchestration("zzz: 1"), "3:3 orchestration.zzz", "unknown field", "known are"),
     (

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,21 +116,18 @@ def _read(descriptor: int) -> bytes:
 
 
 @pytest.fixture
-def no_process_left() -> Iterator[None]:
-    """Fail if a test leaves a process of the demo behind, whoever its parent is by now."""
-    before = {found.pid for found in _demo_processes()}
+def no_process_left(a_folder_of_its_own: Path) -> Iterator[None]:
+    """Fail if a test leaves a process behind, whoever its parent is by now: all start in the test's own folder."""
     yield
-    left = [found for found in _demo_processes() if found.pid not in before]
-    _, alive = psutil.wait_procs(left, timeout=10)
+    _, alive = psutil.wait_procs(list(_others_in(a_folder_of_its_own)), timeout=10)
     assert alive == []
 
 
-def _demo_processes() -> list[psutil.Process]:
-    return [
-        found
-        for found in psutil.process_iter(["cmdline"])
-        if "mcp_orchestra_cli.demo.servers" in (found.info["cmdline"] or [])
-    ]
+def _others_in(folder: Path) -> Iterator[psutil.Process]:
+    for found in psutil.process_iter():
+        with suppress(psutil.Error):
+            if found.pid != os.getpid() and found.cwd() == str(folder):
+                yield found
 
 
 @dataclass

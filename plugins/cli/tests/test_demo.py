@@ -1,6 +1,5 @@
 """The demo, end to end, as people and programs run it."""
 
-import os
 import re
 import signal
 import subprocess
@@ -110,4 +109,4 @@ def test_the_temporary_configuration_is_gone_afterwards(process, tmp_path, no_pr
     ended = process("demo", "--keep", tmp_path / "no" / "such" / "folder.yaml", env={"TMPDIR": str(folder)})
     assert ended.code == 2
     assert "cannot write" in ended.err
-    assert os.listdir(folder) == []
+    assert list(folder.iterdir()) == []

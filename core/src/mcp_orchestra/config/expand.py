@@ -8,7 +8,8 @@
 ``$${``              a literal ``${``
 ===================  ==========================================================================================
 
-What was put in is not searched again, and keys are never touched. A value that is wholly one placeholder is a text,
+What was put in is not searched again, and keys are never touched. Inside YAML's ``{…}`` and ``[…]`` a placeholder
+needs quotes, because its braces have a meaning there. A value that is wholly one placeholder is a text,
 but becomes a number or a boolean where the field wants one (``timeout: ${TIMEOUT}``).
 """
 

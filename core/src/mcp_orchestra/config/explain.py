@@ -49,6 +49,7 @@ _BOUNDS = {
 }
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _BOOLEAN = re.compile(r"true|false|yes|no|on|off", re.IGNORECASE)
+_SHORTEST = 3  # as for the Redactor: one or two letters occur in every message
 _PIECE = 10  # a message that shares so many characters with a value quotes it
 
 
@@ -64,7 +65,7 @@ def explain(errors: Sequence["ErrorDetails"], value: object, *, written: str = "
     kinds = list(dict.fromkeys(kind for error in errors if (kind := _kind(error["type"]))))
     if "a number" in kinds and "a whole number" in kinds:
         kinds.remove("a whole number")
-    bounds = list(dict.fromkeys(bound for error in errors if (bound := _bound(error))))
+    bounds = list(dict.fromkeys(bound for error in errors if (bound := _bound(error, value))))
     if not kinds and bounds:
         near = did_you_mean(value, _vocabulary(errors)) if isinstance(value, str) else ""
         return f"expected {' or '.join(bounds)}{near}"
@@ -78,8 +79,9 @@ def _kind(error: str) -> str | None:
     return _KINDS.get(re.sub(r"_(type|parsing|parsing_size|from_float)$", "", error))
 
 
-def _bound(error: "ErrorDetails") -> str | None:
-    form = _BOUNDS.get(error["type"])
+def _bound(error: "ErrorDetails", value: object) -> str | None:
+    kind = error["type"]
+    form = _BOUNDS.get(f"string_{kind}" if kind.startswith("too_") and isinstance(value, str) else kind)
     return form.format_map(error.get("ctx", {})) if form else None
 
 
@@ -115,7 +117,7 @@ def _quotes(said: str, value: object) -> bool:
     pieces = {said[start : start + _PIECE] for start in range(max(len(said) - _PIECE + 1, 0))}
     return any(
         (text in said if len(text) < _PIECE else any(piece in text for piece in pieces))
-        or any(secret in said for secret in url_secrets(text))
+        or any(len(secret) >= _SHORTEST and secret in said for secret in url_secrets(text))
         for text in _texts(value)
     )
 
@@ -123,7 +125,7 @@ def _quotes(said: str, value: object) -> bool:
 def _texts(value: object) -> Iterator[str]:
     """Yield every text in a value that is long enough to be worth hiding."""
     if isinstance(value, str):
-        if len(value) > 2:  # as the Redactor
+        if len(value) >= _SHORTEST:
             yield value
     elif isinstance(value, Mapping):
         for member in cast("Mapping[object, object]", value).values():

@@ -183,11 +183,8 @@ def _bind(
     resolved: set[str],
     warnings: list[str],
 ) -> LoadedConfig:
-    """Check what concerns several servers or needs plug-ins.
-
-    Servers are bound as they were written, to report what is wrong with the transport's fields of those too that no
-    model could be made of.
-    """
+    """Check what concerns several servers or needs plug-ins."""
+    # Servers are bound as written: the transport's fields are checked even where the common ones are wrong.
     check_names(config.mcp_servers, problems)
     binder = Binder(plugins, problems)
     transports: dict[str, BoundTransport] = {}

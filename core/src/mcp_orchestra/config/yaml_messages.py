@@ -28,7 +28,7 @@ _MEANINGS = (
     ("expected key", "expected another key of the mapping that starts here; check the indentation"),
     ("'-' indicator", 'expected another "- " of the list that starts here; check the indentation'),
     ("<block end>", "expected another entry of what starts here; check the indentation"),
-    ("block sequence entries", 'a "- " is not expected here; start the list on its own line'),
+    ("sequence entries", 'a "- " is not expected here; start the list on its own line'),
     ("<document start>", "more text after the end of the document"),
     ("node content", 'expected a value; quote a text that starts with a special character such as "@", "%" or ","'),
     ("directive", 'a line that starts with "%" is a YAML directive; put a value in quotes'),
@@ -45,6 +45,6 @@ def syntax_problem(error: YAMLError) -> tuple[Mark | None, str]:
     said = " ".join(str(part) for part in (getattr(error, "problem", None), getattr(error, "context", None)) if part)
     message = next((meaning for part, meaning in _MEANINGS if part in said), "this is not valid YAML")
     place: Any = getattr(error, "problem_mark", None)
-    if message.endswith(_AT_THE_START) or any(phrase in message for phrase in _AT_THE_START):
+    if any(phrase in message for phrase in _AT_THE_START):
         place = getattr(error, "context_mark", None) or place
     return (Mark(place.line + 1, place.column + 1) if place else None), message

@@ -41,7 +41,14 @@ class Attempt:
         loop = asyncio.get_running_loop()
         self._connected: asyncio.Future[Client] = loop.create_future()
         self._lost: asyncio.Future[Fault] = loop.create_future()
+        self._cancelled = False
+        self._leaving: asyncio.Task[None] | None = None
         self._task = asyncio.create_task(self._hold(), name=f"mcp-connection-{name}", context=context)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over and has let go of the server."""
+        return self._task.done()
 
     async def connected(self, seconds: float) -> "Client | Fault":
         """Return the connected client, or why there is none; never waits longer than ``seconds``."""
@@ -50,7 +57,7 @@ class Attempt:
             return self._connected.result()
         if self._task.done():
             return self._end()
-        self._task.cancel()  # leaving may take a while; whoever waits for the outcome need not
+        self._cancel()  # leaving may take a while; whoever waits for the outcome need not
         return Fault(reason=f"no answer within {seconds:.3g} s", cause="timeout", delivered="no")
 
     async def lost(self) -> Fault:
@@ -64,10 +71,15 @@ class Attempt:
             self._lost.set_result(fault)
 
     async def leave(self) -> None:
-        """Let go of the server: ask, then cancel, then abandon."""
+        """Let go of the server: ask, then cancel, then abandon. Goes on to its end even if its waiter is cancelled."""
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(self._let_go(), name=f"mcp-leaving-{self._name}")
+        await asyncio.wait({self._leaving})
+
+    async def _let_go(self) -> None:
         self.lose(Fault(reason="closed", cause="closed"))
         if not self._connected.done():
-            self._task.cancel()
+            self._cancel()
         await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
         if not self._task.done():
             self._task.cancel()
@@ -75,6 +87,12 @@ class Attempt:
         if not self._task.done():
             logger.warning("server %s: its transport does not close; abandoned", self._name)
         self._task.add_done_callback(_retrieve)
+
+    def _cancel(self) -> None:
+        # Once: a second cancellation would interrupt what cleans up after the first.
+        if not self._cancelled:
+            self._cancelled = True
+            self._task.cancel()
 
     async def _hold(self) -> None:
         async with AsyncExitStack() as stack:

@@ -27,6 +27,8 @@ __all__ = ["Connection", "ConnectionServices"]
 
 logger = logging.getLogger(__name__)
 
+_CLOSED = Fault(reason="the orchestrator was closed", cause="closed", delivered="no", retryable=False)
+
 _CHANGES = (
     types.ResourceListChangedNotification,
     types.ResourceUpdatedNotification,
@@ -110,8 +112,10 @@ class Connection:
     async def open(self) -> Fault | None:
         """Connect; return None once connected, or why not, at the latest after the server's ``timeout``.
 
-        A failure that may heal is retried in the background until `close`.
+        A failure that may heal is retried in the background until `close`, after which nothing is opened any more.
         """
+        if self._closing:
+            return _CLOSED
         loop = asyncio.get_running_loop()
         self._opened = loop.create_future()
         self._next = loop.create_future()
@@ -125,17 +129,21 @@ class Connection:
 
     async def close(self) -> None:
         """Let go of the server: at any time, from any task, any number of times."""
-        if self._owner is None:
-            return
         if not self._closing:
             self._closing = True
-            self._owner.cancel()
-        await asyncio.wait({self._owner})
+            self._current = None
+            # An error stays: it explains why a start failed. Letting go of the server may take seconds.
+            self._services.registry.mark_disconnected(self.server_id, self._last_error(), state="closed")
+            if self._owner is not None:
+                self._owner.cancel()
+        if self._owner is not None:
+            await asyncio.wait({self._owner})
+        self._settle(_CLOSED)  # an owner that is cancelled before its first step never takes it
 
     def lose(self, client: Client, fault: Fault) -> None:
         """Take the connection as lost, because a request over ``client`` found out."""
         if self._attempt is not None and client is self._current:
-            self._withdraw(fault)
+            self._withdraw(self._explain(fault))
             self._attempt.lose(fault)
 
     def answered(self, seconds: float) -> None:
@@ -156,14 +164,15 @@ class Connection:
 
     async def _own(self, opener: contextvars.Context, deadline: float) -> None:
         """Connect again and again: until closed, or until it is hopeless."""
+        fault = _CLOSED
         try:
             fault = await self._connect_until_hopeless(opener, deadline)
         except asyncio.CancelledError:
             # Nobody but close() has this task: its cancellation is the order to stop, not news to pass on.
-            fault = Fault(reason="the orchestrator was closed", cause="closed", delivered="no", retryable=False)
             if self._attempt is not None:
                 await self._attempt.leave()
-        self._settle(fault)
+        finally:
+            self._settle(fault)
 
     async def _connect_until_hopeless(self, opener: contextvars.Context, deadline: float) -> Fault:
         loop = asyncio.get_running_loop()
@@ -183,7 +192,6 @@ class Connection:
 
     async def _connect_once(self, seconds: float, context: contextvars.Context) -> Fault:
         """Connect, hold the connection, and return why there is none (any more)."""
-        self._hurry.clear()
         self._services.registry.mark_disconnected(self.server_id, self._last_error(), state="connecting")
         self._attempt = attempt = Attempt(self.server_id, self._enter, context)
         try:
@@ -192,13 +200,13 @@ class Connection:
                 fault = self._explain(outcome)
                 self._withdraw(fault)
                 self._announce()
+                if not attempt.ended:
+                    self._settle(fault)  # its time is up, and leaving a server that does not answer takes longer still
             else:
                 self._publish(outcome)
                 self._announce()
                 fault = self._explain(await attempt.lost())
                 self._withdraw(fault)
-            if fault.cause == "timeout":
-                self._settle(fault)  # leaving a server that does not answer takes longer still
         finally:
             self._current = None
             await attempt.leave()
@@ -229,7 +237,8 @@ class Connection:
         self._mark(fault, "backing_off" if fault.retryable else hopeless)
 
     def _announce(self) -> None:
-        """Tell whoever waits for an attempt that this one has an outcome."""
+        """Tell whoever waits for an attempt that this one has an outcome; the next is not in a hurry for their sake."""
+        self._hurry.clear()
         if self._next is not None:
             self._next.set_result(None)
         self._next = asyncio.get_running_loop().create_future()

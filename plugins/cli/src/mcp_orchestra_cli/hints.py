@@ -21,19 +21,24 @@ _BY_REASON = [
     ),
     (
         r"HTTP 40[456]\b|instead of an event stream",
-        "check the path of the url and the transport: /mcp is usually streamable-http, /sse sse",
+        "check the path of the url, and the transport: /mcp is usually streamable-http, /sse is sse",
     ),
     (r"HTTP 429", "the server is being asked too often: wait, then try again"),
     (r"HTTP 5\d\d", "the server itself is broken: look at its own log"),
-    (r"refused", "is the server running, and does it listen at this address?"),
+    (r"proxy", "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY"),
+    (r"was refused|connection refused", "is the server running, and does it listen at this address?"),
     (r"host name cannot be resolved", "correct the host name in url, or the name service"),
     (r"certificate|TLS", "correct the url's https and host name, or name the authority in ca_file"),
-    (r"proxy", "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY"),
     (r"redirects", "configure the address that it redirects to"),
-    (r"no answer|in time", "raise timeout for this server, or find out why it is slow; does it speak MCP at all?"),
+    (
+        r"in time|no answer within",
+        "raise timeout for this server, or find out why it is slow; does it speak MCP at all?",
+    ),
     (r"cannot be reached|unreachable", "check the address, the network and any firewall"),
-    (r"not valid JSON-RPC|protocol|JSON-RPC", "does an MCP server answer there, over this transport?"),
+    (r"closed the connection|was cut|ended without a complete", "it ended or the network broke: look at its own log"),
+    (r"JSON-RPC|the protocol", "does an MCP server answer there, over this transport?"),
 ]
+_ADDRESS = re.compile(r"https?://\S+")  # may hold any word
 
 
 def hint(server: Mapping[str, Any]) -> str | None:
@@ -44,7 +49,7 @@ def hint(server: Mapping[str, Any]) -> str | None:
     """
     if server["state"] == "disabled":
         return "set enabled: true to use it"
-    reason = server["error"] or ""
+    reason = _ADDRESS.sub("", server["error"] or "")
     for pattern, advice in _BY_REASON:
         if re.search(pattern, reason):
             return advice

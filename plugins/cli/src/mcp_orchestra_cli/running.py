@@ -45,8 +45,9 @@ def run(main: Coroutine[Any, Any, ResultT]) -> ResultT:
                 task.cancel()
 
         for number in _ENDING:
-            with contextlib.suppress(NotImplementedError):  # Windows
-                loop.add_signal_handler(number, end, number)
+            if signal.getsignal(number) is signal.SIG_DFL:  # nohup has its reasons
+                with contextlib.suppress(NotImplementedError):  # Windows
+                    loop.add_signal_handler(number, end, number)
         return await main
 
     try:

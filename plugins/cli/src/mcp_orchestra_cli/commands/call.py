@@ -21,12 +21,12 @@ __all__ = ["call"]
 
 def call(
     context: typer.Context,
-    tool: Annotated[str, typer.Argument(help="A name from `mcp-orchestra tools`.", show_default=False)],
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="A name from `mcp-orchestra tools`.", show_default=False)],
     pairs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE | KEY:=JSON]...",
-            help="The tool's arguments. VALUE is read as JSON where the tool wants something other than text.",
+            metavar="KEY=VALUE",
+            help="The tool's arguments, as text or where it wants something else as JSON. KEY:=JSON is always JSON.",
             show_default=False,
         ),
     ] = None,

@@ -8,7 +8,7 @@ import typer
 
 from mcp_orchestra_cli.failures import UsageError
 from mcp_orchestra_cli.invocation import invocation
-from mcp_orchestra_cli.settings import ConfigOption, DebugOption, JsonOption
+from mcp_orchestra_cli.settings import DebugOption, JsonOption
 
 __all__ = ["create", "init", "refuse_existing"]
 
@@ -28,14 +28,22 @@ def init(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    config: ConfigOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="FILE",
+            help="Where to write. Without it: mcp_config.yaml.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Write a commented configuration file to start from.
 
-    It goes to --config FILE (default: mcp_config.yaml), works as it is, with a sample server, and explains every
-    field.
+    It works as it is, with a sample server, and explains every field.
     """
     with invocation(context, config, as_json, debug) as call:
         from mcp_orchestra.plugins import PluginManager

@@ -20,7 +20,9 @@ __all__ = ["read"]
 
 def read(
     context: typer.Context,
-    uri: Annotated[str, typer.Argument(help="The resource's URI, as `mcp-orchestra resources` shows it.")],
+    uri: Annotated[
+        str, typer.Argument(metavar="URI", help="The resource's URI, as `mcp-orchestra resources` shows it.")
+    ],
     server: Annotated[
         str | None, typer.Option("--server", metavar="ID", help="Ask only this server (id or display name).")
     ] = None,

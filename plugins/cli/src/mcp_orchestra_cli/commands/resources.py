@@ -16,7 +16,10 @@ __all__ = ["resources"]
 def resources(
     context: typer.Context,
     domain: Annotated[
-        str | None, typer.Argument(help="Ask the first server for this domain instead of all.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="DOMAIN", help="Ask the first server for this domain instead of all.", show_default=False
+        ),
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,

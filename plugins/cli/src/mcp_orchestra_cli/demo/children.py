@@ -16,8 +16,6 @@ __all__ = ["START_SECONDS", "Child", "ended", "server_command", "start"]
 START_SECONDS = 30.0
 """How long a server may take to start: it imports the SDK."""
 
-_LAST_CHARACTERS = 500
-
 
 def server_command(role: str, transport: str, port: int | None = None) -> list[str]:
     """Return the command line of a sample server."""
@@ -40,13 +38,9 @@ class Child:
         self.role = role
         self.transport = transport
         self.url = ""
-        self._port = 0
+        self.port = 0
+        """Chosen at the first start, and the same at every other."""
         self._process: asyncio.subprocess.Process | None = None
-
-    @property
-    def port(self) -> int:
-        """Its port: the same after every start."""
-        return self._port
 
     @property
     def pid(self) -> int | None:
@@ -60,7 +54,7 @@ class Child:
             CommandError: It did not start.
         """
         self._process = process = await asyncio.create_subprocess_exec(
-            *server_command(self.role, self.transport, self._port),
+            *server_command(self.role, self.transport, self.port),
             "--until-stdin-closes",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -74,9 +68,10 @@ class Child:
             raise CommandError(f"the sample server {self.role} did not start within {START_SECONDS:.0f} s") from None
         if not line.startswith(READY):
             said = (await process.stderr.read()).decode(errors="replace") if process.stderr is not None else ""
-            raise CommandError(f"the sample server {self.role} did not start: {said.strip()[-_LAST_CHARACTERS:]}")
+            last = next(reversed(said.strip().splitlines()), "it said nothing")
+            raise CommandError(f"the sample server {self.role} did not start: {last}")
         self.url = line.removeprefix(READY).strip()
-        self._port = int(self.url.rpartition(":")[2].partition("/")[0])
+        self.port = int(self.url.rpartition(":")[2].partition("/")[0])
 
     def kill(self) -> None:
         """Kill it the hard way, with whatever it has started."""

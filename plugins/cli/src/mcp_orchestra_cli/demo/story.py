@@ -89,14 +89,14 @@ class Story:
         self._narrator.say("What was just gathered is forgotten first, so that a server really has to answer.")
         self._forget()
         with self._narrator.progress("Asking"):
-            await self._question(step)
+            step.facts |= await self._question()
         _expect(step.facts["server"] == PREFERRED, "the preferred server did not answer", step.facts)
         self._narrator.say(f"{_answer(step)}: of the two servers for {_DOMAIN} it has the better priority.")
 
     async def _cached(self) -> None:
         step = self._narrator.step("cache", "Ask again")
         before = self._orchestrator.get_status()["cache_stats"]["hits"]
-        await self._question(step)
+        step.facts |= await self._question()
         step.facts["hits"] = self._orchestrator.get_status()["cache_stats"]["hits"] - before
         _expect(step.facts["hits"] == 1, "the second answer did not come from the cache", step.facts)
         self._narrator.say(
@@ -119,7 +119,7 @@ class Story:
         self._narrator.say("A fresh copy in the cache would answer even for a dead server: so it is forgotten first.")
         self._forget()
         with self._narrator.progress("Asking"):
-            await self._question(step)
+            step.facts |= await self._question()
         _expect(step.facts["server"] == SECOND, "the second server did not stand in", step.facts)
         self._narrator.say(f"{_answer(step)}: it declares {_DOMAIN} too, at a lower priority.")
 
@@ -129,18 +129,16 @@ class Story:
             started, _ = await _timed(self._preferred.start)
         with self._narrator.progress("Waiting until it is connected again"):
             seconds, _ = await _timed(lambda: self._until(connected=True))
-            facts = Step("", "")
-            await self._question(facts)
-        step.facts |= {"start_seconds": started, "reconnect_seconds": seconds, **facts.facts}
+            step.facts |= {"start_seconds": started, "reconnect_seconds": seconds, **await self._question()}
         _expect(step.facts["server"] == PREFERRED, "the preferred server did not take over again", step.facts)
         self._narrator.say(f"It took {milliseconds(started)} to start and was connected {milliseconds(seconds)} later.")
         self._narrator.say(f"{_answer(step)}: first again, and nobody had to do anything.")
 
-    async def _question(self, step: Step) -> None:
-        """Ask for the domain, and note who answered and how long it took."""
+    async def _question(self) -> dict[str, Any]:
+        """Ask for the domain, and return who answered, with what, and how long it took."""
         seconds, resources = await _timed(lambda: self._orchestrator.get_resources_for_domain(_DOMAIN))
-        schemes = {resource["uri"].partition(":")[0] for resource in resources.values()}
-        step.facts |= {"seconds": seconds, "server": schemes.pop(), "resources": list(resources)}
+        schemes = [resource["uri"].partition(":")[0] for resource in resources.values()]
+        return {"seconds": seconds, "server": next(iter(schemes), None), "resources": list(resources)}
 
     def _forget(self) -> None:
         for server_id in (PREFERRED, SECOND):

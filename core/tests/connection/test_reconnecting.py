@@ -1,0 +1,260 @@
+"""S13, S16, S33 and S42: a lost connection comes back by itself, in simulated time."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from mcp_orchestra.connection.faults import Fault
+from mcp_orchestra.errors import MCPConnectionError
+
+pytestmark = pytest.mark.anyio
+
+REFUSED = ConnectionRefusedError()
+CAP = 30.0
+
+
+async def test_s42_a_loss_is_shown_at_once_and_explained(connect, upstream, registry):
+    server = upstream({"leaving": 4.0}, afterwards={"fails": REFUSED})
+    connection = connect(server)
+    await connection.open()
+    await server.link.hang_up()
+    await asyncio.sleep(0.001)
+    info = registry.get_server("a")
+    assert (info.connected, info.client, info.state) == (False, None, "backing_off")
+    assert info.connection_error == "the server closed the connection"
+    assert connection.current is None
+
+
+async def test_s13_a_lost_connection_is_made_again(connect, upstream, registry):
+    server = upstream()
+    connection = connect(server)
+    await connection.open()
+    for loss in range(1, 6):
+        await server.link.hang_up()
+        await asyncio.sleep(60)
+        assert registry.get_server("a").connected
+        assert len(server.attempts) == loss + 1
+    assert (await connection.client.call_tool("echo", {"text": "x"})).content[0].text == "scripted: x"
+
+
+async def test_s33_a_new_connection_says_that_things_may_have_changed(connect, upstream, changed):
+    server = upstream()
+    await connect(server).open()
+    assert changed == []
+    await server.link.hang_up()
+    await asyncio.sleep(60)
+    assert changed == ["a"]
+
+
+async def test_s16_what_a_crashing_transport_cancels_is_nobody_elses(connect, upstream, registry):
+    """The transport's own task group cancels the task that entered it; requests under way end with our error."""
+    server = upstream()
+    connection = connect(server)
+    await connection.open()
+    calls = [asyncio.create_task(connection.client.call_tool("slow", {"seconds": 100})) for _ in range(5)]
+    await asyncio.sleep(1)
+    server.link.crash(ConnectionResetError(104, "Connection reset by peer"))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(outcome).__name__ for outcome in outcomes} == {"ToolCallError"}
+    assert {outcome.context["delivered"] for outcome in outcomes} == {"maybe"}
+    await asyncio.sleep(60)
+    assert registry.get_server("a").connected
+
+
+async def test_s13_attempts_go_on_for_ever_at_most_thirty_seconds_apart(connect, upstream):
+    server = upstream(afterwards={"fails": REFUSED})
+    await connect(server, max_retries=0).open()
+    await asyncio.sleep(6 * 3600)
+    waits = [later - earlier for earlier, later in pairwise(server.attempts)]
+    assert len(waits) > 6 * 3600 / CAP
+    assert max(waits) <= CAP + 0.001
+    # Full jitter: half of the bound on average, and nothing periodic about it.
+    late = waits[10:]
+    assert 0.4 * CAP < sum(late) / len(late) < 0.6 * CAP
+    assert len({round(wait, 3) for wait in late}) > 0.9 * len(late)
+
+
+async def test_the_waits_start_over_after_a_success(connect, upstream):
+    server = upstream(*[{"fails": REFUSED}] * 20)
+    connection = connect(server)
+    await connection.open()
+    await asyncio.sleep(3600)
+    assert connection.current is not None
+    lost_at = asyncio.get_running_loop().time()
+    await server.link.hang_up()
+    await asyncio.sleep(60)
+    assert server.attempts[-1] - lost_at <= 0.2 + 0.001
+
+
+async def test_s42_the_time_of_the_next_attempt_is_true(connect, upstream, registry, clock):
+    server = upstream(afterwards={"entering": 0.5, "fails": REFUSED})
+    await connect(server, max_retries=0).open()
+    info = registry.get_server("a")
+    for _ in range(50):
+        await until(lambda: info.retry_at is not None)
+        promised, made = info.retry_at, len(server.attempts)
+        assert info.state == "backing_off"
+        assert promised >= clock()
+        await until(lambda made=made: len(server.attempts) > made)
+        assert server.attempts[-1] == pytest.approx(promised, abs=0.001)
+        assert (info.state, info.retry_at) == ("connecting", None)
+        assert info.connection_error == "connection refused"
+
+
+async def test_s13_fifty_servers_that_fail_together_do_not_come_back_in_step(connect, upstream):
+    servers = [upstream() for _ in range(50)]
+    connections = [connect(server, f"s{i}") for i, server in enumerate(servers)]
+    await asyncio.gather(*(connection.open() for connection in connections))
+    for server in servers:
+        server.afterwards.fails = REFUSED
+        await server.link.hang_up()
+    await asyncio.sleep(300)
+    attempts = sorted(at for server in servers for at in server.attempts[1:])
+    late = [at for at in attempts if at > 60]
+    assert len(late) > 50 * 240 / CAP
+    busiest = max(sum(start <= at < start + 1 for at in late) for start in late)
+    assert busiest < 15  # of fifty, in any one second
+
+
+async def test_a_revive_makes_a_planned_attempt_now(connect, upstream, registry, clock):
+    server = upstream(*[{"fails": REFUSED}] * 12)
+    connection = connect(server, max_retries=0)
+    await connection.open()
+    while len(server.attempts) < 12:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
+    asked_at = clock()
+    assert registry.get_server("a").retry_at > asked_at + 1
+    assert await connection.revive(1.0)
+    assert clock() == pytest.approx(asked_at, abs=0.001)
+    assert registry.get_server("a").connected
+
+
+async def test_a_revive_joins_an_attempt_under_way(connect, upstream, clock):
+    server = upstream({"fails": REFUSED}, {"entering": 5.0})
+    connection = connect(server, max_retries=0)
+    await connection.open()
+    await until(lambda: len(server.attempts) == 2)
+    started = clock()
+    revived = await asyncio.gather(*(connection.revive(10.0) for _ in range(20)))
+    assert revived == [True] * 20
+    assert clock() - started <= 5.001
+    assert len(server.attempts) == 2
+
+
+async def test_a_revive_gives_up_in_time(connect, upstream, clock):
+    server = upstream({"fails": REFUSED}, {"entering": 5.0})
+    connection = connect(server, max_retries=0)
+    await connection.open()
+    started = clock()
+    assert not await connection.revive(1.0)
+    assert clock() - started <= 1.001
+    await asyncio.sleep(10)
+    assert connection.current is not None
+
+
+async def test_a_revive_of_what_fails_again_says_so_and_is_not_repeated(connect, upstream, clock):
+    server = upstream(afterwards={"fails": REFUSED})
+    connection = connect(server, max_retries=0)
+    await connection.open()
+    started = clock()
+    assert not await connection.revive(1.0)
+    assert clock() == pytest.approx(started, abs=0.001)
+    assert len(server.attempts) == 2
+
+
+async def test_a_revive_that_joined_an_attempt_does_not_cut_the_wait_after_it(connect, upstream, registry, clock):
+    server = upstream(*[{"fails": REFUSED}] * 12, afterwards={"entering": 5.0, "fails": REFUSED})
+    connection = connect(server, max_retries=0)
+    await connection.open()
+    await until(lambda: len(server.attempts) == 13)
+    assert not await connection.revive(10.0)
+    await asyncio.sleep(0)
+    assert registry.get_server("a").state == "backing_off"
+    assert registry.get_server("a").retry_at > clock()
+    await asyncio.sleep(0.01)
+    assert len(server.attempts) == 13
+
+
+async def test_a_revive_while_the_old_connection_is_let_go_of_waits_for_the_new_one(connect, upstream, clock):
+    server = upstream({"leaving": 3.0})
+    connection = connect(server)
+    await connection.open()
+    await server.link.hang_up()
+    await asyncio.sleep(0.001)
+    started = clock()
+    assert await connection.revive(10.0)
+    assert clock() - started <= 3.01
+
+
+@pytest.mark.parametrize("reach", ["unopened", "hopeless", "closed"])
+async def test_a_revive_of_what_will_not_come_back_is_false_at_once(connect, upstream, clock, reach):
+    server = upstream(afterwards={"fails": FileNotFoundError(2, "No such file")})
+    connection = connect(server)
+    if reach != "unopened":
+        await connection.open()
+    if reach == "closed":
+        await connection.close()
+    assert not await connection.revive(5.0)
+    assert clock() < 0.001
+
+
+async def test_a_revive_of_what_is_connected_changes_nothing(connect, upstream):
+    server = upstream()
+    connection = connect(server)
+    await connection.open()
+    assert await connection.revive(5.0)
+    assert len(server.attempts) == 1
+
+
+async def test_the_loss_of_an_old_connection_does_not_end_the_new_one(connect, upstream):
+    server = upstream()
+    connection = connect(server)
+    await connection.open()
+    old = connection.current
+    await server.link.hang_up()
+    await connection.revive(5.0)
+    new = connection.current
+    connection.lose(old, Fault(reason="late news", cause="lost"))
+    await asyncio.sleep(60)
+    assert connection.current is new
+    assert len(server.attempts) == 2
+
+
+async def test_s6_what_a_request_finds_out_is_shown_without_secrets(connect, upstream, registry, caplog):
+    server = upstream(afterwards={"leaving": 1.0})
+    connection = connect(server, secrets=["s3cret-token"])
+    await connection.open()
+    connection.lose(connection.current, Fault(reason="refused s3cret-token", cause="refused"))
+    assert registry.get_server("a").connection_error == "refused ***"
+    await asyncio.sleep(60)
+    assert "s3cret" not in caplog.text
+
+
+async def test_a_process_that_ended_is_explained_by_its_last_words(connect, upstream, registry):
+    server = upstream({"leaving": 1.0}, afterwards={"entering": 10.0})
+    connection = connect(server, secrets=["s3cret-token"])
+    await connection.open()
+    for line in ("starting", "bad token s3cret-token", " "):
+        connection.diagnostics.write(line)
+    connection.diagnostics.exit_code = 3
+    await server.link.hang_up()
+    await asyncio.sleep(2)
+    assert registry.get_server("a").connection_error == "the process ended with status 3: bad token ***"
+
+
+async def test_a_request_while_disconnected_fails_at_once_and_was_not_delivered(connect, upstream, clock):
+    connection = connect(upstream(afterwards={"fails": REFUSED}), max_retries=0)
+    await connection.open()
+    started = clock()
+    with pytest.raises(MCPConnectionError) as caught:
+        await connection.client.list_tools()
+    assert caught.value.context["delivered"] == "no"
+    assert clock() == started
+
+
+async def until(condition):
+    """Wait until the condition holds."""
+    while not condition():
+        await asyncio.sleep(0.0005)

@@ -92,7 +92,7 @@ async def test_a_server_that_closes_idle_connections_is_not_gone(watching, until
         assert not gone.is_set()
 
 
-async def test_a_server_that_closes_idle_connections_at_once_is_asked_ever_less_often(until, monkeypatch):
+async def test_s42_a_server_that_closes_idle_connections_at_once_is_asked_less_often_but_often_enough(until, monkeypatch):
     pauses: list[float] = []
     sleep = anyio.sleep
 
@@ -111,7 +111,10 @@ async def test_a_server_that_closes_idle_connections_at_once_is_asked_ever_less_
                     await asyncio.sleep(0.01)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-    assert [round(pause) for pause in pauses[:9]] == [0, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert pauses[0] <= 0.2
+    assert pauses[:3] == sorted(pauses[:3])
+    # S42: with the second look after ``retry`` the status is true within a second.
+    assert pauses[-1] <= Pace().longest < 1 - Pace().retry
 
 
 async def test_a_server_that_is_restarted_meanwhile_is_not_gone(watching, until):

@@ -196,7 +196,8 @@ async def serve(
 ) -> AsyncGenerator[str]:
     """Serve over HTTP in this event loop for the length of the block, and yield the URL to configure."""
     app = server.app(transport) if isinstance(server, ScriptedServer) else server
-    listener = socket.socket()
+    # Named, not 0: asyncio switches Nagle's algorithm off only on sockets that say they are TCP.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port or 0))
     config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=0, lifespan="on", ws="none")

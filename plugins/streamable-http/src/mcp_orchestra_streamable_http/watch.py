@@ -26,10 +26,11 @@ class Pace:
 
     retry: float = 0.15
     """Between an attempt that failed and the one that decides."""
-    shortest: float = 0.25
+    shortest: float = 0.1
     """From one connection to the next, at least."""
-    longest: float = 30.0
-    """The least time between connections doubles up to this while the server keeps closing them quickly."""
+    longest: float = 0.75
+    """The least time between connections doubles up to this while the server keeps closing them quickly. Together with
+    ``retry`` it has to stay below the second within which the status must be true."""
     quick: float = 5.0
     """Quickly means sooner than this."""
     connect: float = 5.0

@@ -13,12 +13,6 @@ from mcp_orchestra.testing.servers import ScriptedServer, serve, server_command
 Upstream = Callable[..., AbstractAsyncContextManager[dict[str, Any]]]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Run asynchronous tests on asyncio alone: connections are tasks of asyncio."""
-    return "asyncio"
-
-
 @pytest.fixture(params=["sse", "stdio", "streamable-http"])
 def transport(request: pytest.FixtureRequest) -> str:
     """Every built-in transport in turn."""

@@ -6,7 +6,17 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from mcp_orchestra import MCPConfig, MCPConnectionError, MCPOrchestrator, NoMCPAvailableError
+from mcp_orchestra import (
+    CacheBackendSpec,
+    MCPConfig,
+    MCPConnectionError,
+    MCPOrchestrator,
+    NoMCPAvailableError,
+    PluginError,
+    PluginManager,
+    RoutingPolicySpec,
+    hookimpl,
+)
 from mcp_orchestra.testing.servers import ScriptedServer, ServerProcess, free_port
 
 pytestmark = pytest.mark.anyio
@@ -271,6 +281,49 @@ async def test_s14_thirty_cycles_leave_no_task_descriptor_or_child(configure, pr
         await until(lambda: leftovers() == before, say=leftovers)
 
 
+async def test_s20_what_was_closed_is_started_by_initialize_alone(configure, serving):
+    async with asyncio.timeout(20):
+        orchestrator = configure({"a": {**await serving(ScriptedServer("a")), "domains": ["d"]}})
+        await orchestrator.gather_all_resources()
+        await orchestrator.close()
+        for late in (orchestrator.gather_all_resources(), orchestrator.get_resources_for_domain("d")):
+            with pytest.raises(MCPConnectionError, match="initialize"):
+                await late
+        assert not orchestrator.get_status()["initialized"]
+        await orchestrator.initialize()
+        assert await orchestrator.get_resources_for_domain("d")
+
+
+@pytest.mark.parametrize("broken", ["policy", "backend"])
+async def test_s16_a_plug_in_whose_factory_fails_is_our_error_and_opens_nothing(serving, leftovers, broken):
+    def fail(options):
+        raise OSError("/secret/path")
+
+    class Plugin:
+        @hookimpl
+        def mcp_orchestra_cache_backends(self):
+            yield CacheBackendSpec(name="broken", open=fail)
+
+        @hookimpl
+        def mcp_orchestra_routing_policies(self):
+            yield RoutingPolicySpec(name="broken", create=fail)
+
+    plugins = PluginManager()
+    plugins.discover()
+    plugins.register(Plugin(), "broken")
+    chosen = {"policy": {"routing": {"policy": "broken"}}, "backend": {"cache": {"backend": "broken"}}}[broken]
+    async with asyncio.timeout(20):
+        server = {"a": {"name": "A", **await serving(ScriptedServer("a"))}}
+        config = MCPConfig.model_validate({"mcp_servers": server, "orchestration": chosen})
+        before = leftovers()
+        orchestrator = MCPOrchestrator(config=config, plugins=plugins)
+        with pytest.raises(PluginError, match="broken") as caught:
+            await orchestrator.initialize()
+        assert "/secret/path" not in str(caught.value)
+        await orchestrator.close()
+        assert leftovers()["tasks"] == before["tasks"]
+
+
 def test_an_orchestrator_can_be_used_on_one_event_loop_after_another(tmp_path):
     port = free_port()
     server = {"a": {"name": "A", "transport": "streamable-http", "url": f"http://127.0.0.1:{port}/mcp", "timeout": 10}}
@@ -281,6 +334,8 @@ def test_an_orchestrator_can_be_used_on_one_event_loop_after_another(tmp_path):
             return await orchestrator.gather_all_resources()
 
     first = asyncio.run(gather())
+    assert not orchestrator.get_status()["initialized"]
+    assert [server["state"] for server in orchestrator.get_status()["servers"]] == ["closed"]
     orchestrator.cache.invalidate()
     assert asyncio.run(gather()) == first
     asyncio.run(orchestrator.close())

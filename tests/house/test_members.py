@@ -81,6 +81,12 @@ def test_the_readme_of_a_member_says_more_than_its_description(member) -> None:
     assert "```" in text
 
 
+def test_the_readme_of_a_member_can_be_read_anywhere(member) -> None:
+    text = (member.folder / "README.md").read_text(encoding="utf-8")
+    relative = re.findall(r"\]\((?!https?://|#)([^)]*)\)", text)
+    assert relative == [], "it is shown on the package index and in the documentation, where these lead nowhere"
+
+
 def test_a_plugin_is_found_by_the_name_of_its_folder(member) -> None:
     if points := member.pyproject["project"].get("entry-points", {}).get("mcp_orchestra"):
         folder = member.folder.name

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from mcp_orchestra.cache import Fetched, ResourceCache, tools_key
+from mcp_orchestra.connection.faults import METHOD_NOT_FOUND
 from mcp_orchestra.connections import REVIVE_SECONDS, Connections
 from mcp_orchestra.errors import (
     MCPConnectionError,
@@ -175,7 +176,7 @@ class Catalogue:
         try:
             answer = await client.list_tools()
         except MCPConnectionError as error:
-            if error.context.get("cause") == "rejected":
+            if error.context.get("code") == METHOD_NOT_FOUND:
                 return Fetched(data={"tools": []})  # it has no tools at all
             raise
         tools = [

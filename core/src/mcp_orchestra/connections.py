@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from mcp_orchestra.config.loader import LoadedConfig
 from mcp_orchestra.connection.owner import Connection, ConnectionServices
+from mcp_orchestra.connection.spawning import Spawning
 from mcp_orchestra.errors import MCPConnectionError, NoMCPAvailableError
 from mcp_orchestra.redaction import Redactor
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
@@ -18,8 +19,6 @@ logger = logging.getLogger(__name__)
 
 REVIVE_SECONDS = 1.0
 """How long a question waits for servers that are being reconnected, when no other could answer it."""
-
-_SPAWNS_AT_ONCE = 16
 
 
 class Connections:
@@ -40,7 +39,7 @@ class Connections:
             registry=registry,
             telemetry=telemetry,
             redact=Redactor(loaded.secrets),
-            spawning=asyncio.Semaphore(_SPAWNS_AT_ONCE),
+            spawning=Spawning(),
             changed=changed,
         )
         self._registry = registry

@@ -1,8 +1,8 @@
 """Starting once, stopping once, in whatever order and from however many tasks it is asked for."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 from mcp_orchestra.copies import copy_error
 from mcp_orchestra.errors import MCPConnectionError
@@ -23,16 +23,20 @@ class LifeCycle(Generic[T]):
     def __init__(self, start: Callable[[], Awaitable[T]], stop: Callable[[T | None], Awaitable[None]]) -> None:
         self._start = start
         self._stop = stop
-        self.running: T | None = None
-        self._starting: asyncio.Task[T] | None = None
+        self._running: T | None = None
+        self._starting: _Start[T] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def running(self) -> T | None:
+        """What is up; None also if the event loop it ran on has ended."""
+        return None if self._loop is not None and self._loop.is_closed() else self._running
 
     @property
     def down(self) -> bool:
         """Whether nothing is up or coming up."""
-        return self.running is None and self._starting is None
+        return self.running is None and (self._starting is None or self._starting.task.done())
 
     async def bring_up(self) -> T:
         """Return what is running, starting it if it is not; joins a start that is under way.
@@ -46,22 +50,22 @@ class LifeCycle(Generic[T]):
         self._forget_an_ended_loop()
         if self.running is not None:
             return self.running
-        if self._starting is None:
+        start = self._starting
+        if start is None or start.task.done():
             self._loop = asyncio.get_running_loop()
-            self._starting = asyncio.create_task(self._run_start(), name="mcp-orchestra-start")
-        starting = self._starting
-        self._waiting += 1
+            start = self._starting = _Start(self._run_start())
+        start.waiting += 1
         try:
-            await asyncio.wait({starting})
+            await asyncio.wait({start.task})
         finally:
-            self._waiting -= 1
-            if not self._waiting and not starting.done():
-                starting.cancel()
-        if starting.cancelled():
+            start.waiting -= 1
+            if not start.waiting:
+                start.cancel()
+        if start.task.cancelled():
             raise MCPConnectionError("the orchestrator was closed while it was initialising", {"cause": "closed"})
-        if (error := starting.exception()) is not None:
+        if (error := start.task.exception()) is not None:
             raise copy_error(error)
-        return starting.result()
+        return start.task.result()
 
     async def take_down(self) -> None:
         """Stop what is running or starting; joins a stop that is under way."""
@@ -69,29 +73,24 @@ class LifeCycle(Generic[T]):
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.take_down(), self._loop))
             return
         self._forget_an_ended_loop()
-        if self._stopping is None:
+        if self._stopping is None or self._stopping.done():
             self._stopping = asyncio.create_task(self._run_stop(), name="mcp-orchestra-stop")
+        elif self._starting is not None:
+            self._starting.cancel()  # it waits for that stop, and was asked for before this one
         await asyncio.wait({self._stopping})  # goes on to its end even if its waiter is cancelled
 
     async def _run_start(self) -> T:
-        try:
-            if self._stopping is not None:
-                await asyncio.wait({self._stopping})
-            self.running = await self._start()
-            return self.running
-        finally:
-            self._starting = None
+        if self._stopping is not None:
+            await asyncio.wait({self._stopping})
+        self._running = await self._start()
+        return self._running
 
     async def _run_stop(self) -> None:
-        try:
-            if (starting := self._starting) is not None:
-                if not starting.cancelling():  # a second cancellation would disturb the cleaning up after the first
-                    starting.cancel()
-                await asyncio.wait({starting})
-            running, self.running = self.running, None
-            await self._stop(running)
-        finally:
-            self._stopping = None
+        if (start := self._starting) is not None:
+            start.cancel()
+            await asyncio.wait({start.task})
+        running, self._running = self._running, None
+        await self._stop(running)
 
     def _forget_an_ended_loop(self) -> None:
         """Start afresh where the loop that was used before has ended: what ran on it ended with it."""
@@ -102,5 +101,24 @@ class LifeCycle(Generic[T]):
                 "the orchestrator belongs to another event loop; use it there, or make another orchestrator",
                 {"cause": "loop", "retryable": False},
             )
-        self.running = self._starting = self._stopping = self._loop = None
-        self._waiting = 0
+        self._running = self._starting = self._stopping = self._loop = None
+
+
+class _Start(Generic[T]):
+    """A start, which belongs to all who wait for it."""
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self.task = asyncio.create_task(work, name="mcp-orchestra-start")
+        self.task.add_done_callback(_retrieve)
+        self.waiting = 0
+
+    def cancel(self) -> None:
+        """Cancel it, once: a second cancellation would disturb the cleaning up after the first."""
+        if not self.task.done() and not self.task.cancelling():
+            self.task.cancel()
+
+
+def _retrieve(task: "asyncio.Task[Any]") -> None:
+    """Look at the outcome, so that asyncio does not report it as never retrieved when nobody waits any more."""
+    if not task.cancelled():
+        task.exception()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mcp_orchestra.config.loader import LoadedConfig, bind_config, load_config
-from mcp_orchestra.errors import ConfigurationError, UnknownServerError
+from mcp_orchestra.errors import ConfigurationError, MCPConnectionError, UnknownServerError
 from mcp_orchestra.life_cycle import LifeCycle
 from mcp_orchestra.logs import configure_logging
 from mcp_orchestra.redaction import Redactor
@@ -67,6 +67,8 @@ class MCPOrchestrator:
         self._loaded: LoadedConfig | None = None
         self._registry = MCPRegistry()
         self._cache: ResourceCache | None = None
+        self._replaced: list[ResourceCache] = []
+        self._closed = False
         self._spans: Telemetry | None = None
         self._life: LifeCycle[Running] = LifeCycle(self._start, self._stop)
 
@@ -87,9 +89,7 @@ class MCPOrchestrator:
         A server's resources are under ``resources:<id>``, its tools under ``tools:<id>``.
         """
         if self._cache is None:
-            self.load_configuration()
-        if self._cache is None:
-            raise AssertionError("a loaded configuration has a cache")
+            self._cache = self._open_cache(self._configured())
         return self._cache
 
     def load_configuration(self) -> None:
@@ -113,10 +113,12 @@ class MCPOrchestrator:
                 (id to reason) and ``connected`` (ids). Everything is closed again.
             NoMCPAvailableError: No server connected. Everything is closed again.
         """
+        self._closed = False
         await self._life.bring_up()
 
     async def close(self) -> None:
         """Close all connections: at any time, from any task, any number of times. Ends within 5 s, raises nothing."""
+        self._closed = True
         await self._life.take_down()
 
     @asynccontextmanager
@@ -138,7 +140,7 @@ class MCPOrchestrator:
             NoMCPAvailableError: No server is connected.
             ResourceFetchError: A fetch failed, and the configuration says to fail fast; ``context["server"]``.
         """
-        running = await self._life.bring_up()
+        running = await self._ready()
         with self._span("gather"):
             return await running.gatherer.gather()
 
@@ -152,7 +154,7 @@ class MCPOrchestrator:
             NoMCPAvailableError: No server declares the domain, or none that does is connected.
             ResourceFetchError: All that were asked failed; ``context["attempts"]`` lists them.
         """
-        running = await self._life.bring_up()
+        running = await self._ready()
         with self._span("domain", domain=domain):
             return await running.gatherer.domain(domain)
 
@@ -168,7 +170,7 @@ class MCPOrchestrator:
             NoMCPAvailableError: No server is connected.
             ResourceFetchError: No server has it, or reading failed.
         """
-        running = await self._life.bring_up()
+        running = await self._ready()
         servers = self._candidates(server)
         with self._span("read"):
             return await running.gatherer.read(uri, servers)
@@ -179,7 +181,7 @@ class MCPOrchestrator:
         Raises:
             NoMCPAvailableError: No server is connected.
         """
-        running = await self._life.bring_up()
+        running = await self._ready()
         with self._span("tools"):
             return await running.catalogue.tools()
 
@@ -214,7 +216,7 @@ class MCPOrchestrator:
             ToolNotFoundError: No connected server has the tool, or several have and nothing says which to ask.
             ToolCallError: There is no result; ``context["delivered"]`` says whether the tool may have run.
         """
-        running = await self._life.bring_up()
+        running = await self._ready()
         servers = self._candidates(server, domain, capability)
         question: Question | None = None
         if domain is not None:
@@ -238,9 +240,17 @@ class MCPOrchestrator:
         return {
             "initialized": running is not None,
             "servers": describe_servers(self._registry, loaded.transports, connections, Redactor(loaded.secrets)),
-            "cache_stats": self.cache.get_stats(),
+            "cache_stats": self._cache.get_stats() if self._cache is not None else dict(_NO_STATISTICS),
             "plugins": describe_plugins(loaded.plugins.installed()),
         }
+
+    async def _ready(self) -> "Running":
+        """Return what is running, initialising if nobody did; what was closed stays closed."""
+        if self._closed:
+            raise MCPConnectionError(
+                "the orchestrator is closed; initialize() starts it again", {"cause": "closed", "retryable": False}
+            )
+        return await self._life.bring_up()
 
     async def _start(self) -> "Running":
         # Reading files, opening a cache and importing the SDK take up to a second: not on the event loop.
@@ -255,18 +265,22 @@ class MCPOrchestrator:
     async def _stop(self, running: "Running | None") -> None:
         if running is not None:
             await running.connections.close()
-        if self._cache is not None:
-            await self._cache.aclose()
+        for cache in [*self._replaced, *([self._cache] if self._cache is not None else [])]:
+            await cache.aclose()
+        self._replaced.clear()
 
     def _fails_fast(self, loaded: LoadedConfig) -> bool:
         return loaded.config.orchestration.fail_fast if self._fail_fast is None else self._fail_fast
 
     def _prepare(self) -> "tuple[LoadedConfig, ResourceCache]":
         import_module("mcp_orchestra.running")
-        loaded = self._loaded or self._use(self._load())
+        loaded = self._configured()
         if self._cache is None or self._cache.closed:
             self._cache = self._open_cache(loaded)
         return loaded, self._cache
+
+    def _configured(self) -> LoadedConfig:
+        return self._loaded or self._use(self._load())
 
     def _load(self) -> LoadedConfig:
         if self._given is not None:
@@ -281,7 +295,9 @@ class MCPOrchestrator:
         configure_logging(loaded.config.orchestration)
         for warning in loaded.warnings:
             logger.warning("%s", warning)
-        self._cache = self._open_cache(loaded)
+        if self._cache is not None:
+            self._replaced.append(self._cache)
+            self._cache = None
         self._registry = registry
         self._loaded = loaded
         return loaded

@@ -31,8 +31,9 @@ class MCPServerInfo:
     """When the last connection succeeded, in UTC."""
     connection_error: str | None = None
     """Why the server is not connected, or what is wrong with it."""
-    server_id: str
-    position: int
+    server_id: str = ""
+    """The id it is registered under."""
+    position: int = 0
     """Place in the order of registration, which decides between equal priorities."""
     state: ServerState = "pending"
     retry_at: float | None = None

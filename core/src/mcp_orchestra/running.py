@@ -38,22 +38,23 @@ class Running:
         Raises:
             MCPConnectionError: One failed, and the configuration says to fail fast.
             NoMCPAvailableError: None connected, or none is configured.
+            PluginError: A routing policy cannot be created; nothing was opened.
         """
 
         def changed(server_id: str) -> None:
             cache.invalidate(resources_key(server_id))
             cache.invalidate(tools_key(server_id))
 
+        router = Router(
+            loaded.routing.default.create(),
+            {domain: policy.create() for domain, policy in loaded.routing.domains.items()},
+        )
         connections = Connections(loaded, registry, telemetry, changed)
         try:
             await connections.open(fail_fast=fail_fast)
         except BaseException:
             await connections.close()
             raise
-        router = Router(
-            loaded.routing.default.create(),
-            {domain: policy.create() for domain, policy in loaded.routing.domains.items()},
-        )
         return cls(
             connections=connections,
             gatherer=Gatherer(

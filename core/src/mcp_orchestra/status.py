@@ -63,7 +63,7 @@ def _describe(
         "state": info.state,
         "capabilities": list(info.config.capabilities),
         "transport": bound.spec.name if bound is not None else info.config.transport,
-        "url": safe_url(info.config.url) or None,
+        "url": redact(safe_url(info.config.url)) or None,
         "protocol_version": connection.protocol_version if connection is not None else None,
         "server_version": f"{server_info.name} {server_info.version}".strip() if server_info is not None else None,
         "last_connected": last_connected.isoformat() if last_connected is not None else None,

@@ -17,6 +17,7 @@ from mcp.shared.message import SessionMessage
 
 from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
 from mcp_orchestra.connection.owner import Connection, ConnectionServices
+from mcp_orchestra.connection.spawning import Spawning
 from mcp_orchestra.redaction import Redactor
 from mcp_orchestra.registry import MCPRegistry
 from mcp_orchestra.telemetry import Telemetry
@@ -44,6 +45,8 @@ async def deadline() -> AsyncIterator[None]:
     """End what would wait for ever: with this timer set, simulated time always gets somewhere."""
     async with asyncio.timeout(7 * 86_400):
         yield
+
+PASS = "pass"
 
 
 @dataclass(kw_only=True)
@@ -78,18 +81,21 @@ class Link:
         request = message.message
         method = getattr(request, "method", "")
         self.upstream.asked[method] += 1
-        match self.upstream.instead.get(method):
-            case None if not self.manner.silent:
+        instead = self.upstream.instead.get(method, PASS)
+        if isinstance(instead, list):
+            instead = instead.pop(0) if instead else PASS
+        match ... if self.manner.silent else instead:
+            case "pass":
                 await self._requests.send(message)
             case types.ErrorData() as error:
                 answer = types.JSONRPCError(jsonrpc="2.0", id=request.id, error=error)
                 await self._answers.send(SessionMessage(answer))
             case dict() as result:
-                answer = types.JSONRPCResponse(jsonrpc="2.0", id=request.id, result=result)
-                await self._answers.send(SessionMessage(answer))
+                response = types.JSONRPCResponse(jsonrpc="2.0", id=request.id, result=result)
+                await self._answers.send(SessionMessage(response))
             case asyncio.Event() as accepted:
                 await accepted.wait()
-            case Exception() as failure:
+            case BaseException() as failure:
                 raise failure
             case _:
                 pass  # swallowed
@@ -171,21 +177,27 @@ class Upstream:
     """How all further attempts go."""
     instead: dict[str, Any] = field(default_factory=dict)
     """What happens to requests with these methods: an error or a result in the server's place, a failure to send, an
-    event to wait for before they are accepted, or nothing at all (``...``)."""
+    event to wait for before they are accepted, nothing at all (``...``), or ``"pass"``. A list is gone through."""
     asked: Counter[str] = field(default_factory=Counter)
     """How often each method was asked for."""
     attempts: list[float] = field(default_factory=list)
     """When transports were entered."""
     links: list[Link] = field(default_factory=list)
-    entering: int = 0
-    most_entering: int = 0
     open: int = 0
+    """How many transports are entered and not yet left."""
     faults: list[str] = field(default_factory=list)
+    _begun: asyncio.Future[None] | None = None
 
     @property
     def link(self) -> Link:
         """The latest transport."""
         return self.links[-1]
+
+    async def attempted(self, times: int) -> None:
+        """Wait until that many attempts have begun."""
+        while len(self.attempts) < times:
+            self._begun = asyncio.get_running_loop().create_future()
+            await self._begun
 
     def spec(self, **flags: Any) -> TransportSpec:
         return TransportSpec(name="scripted", open=self._open, **flags)
@@ -195,6 +207,8 @@ class Upstream:
         link = Link(self, self.script.pop(0) if self.script else self.afterwards)
         self.links.append(link)
         self.attempts.append(asyncio.get_running_loop().time())
+        if self._begun is not None and not self._begun.done():
+            self._begun.set_result(None)
         self.open += 1
         try:
             async with link.open() as streams:
@@ -203,9 +217,22 @@ class Upstream:
             self.open -= 1
 
 
+class RecordingRegistry(MCPRegistry):
+    """A registry that remembers when which attempts were promised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.promised: list[float] = []
+
+    def mark_disconnected(self, server_id: str, error: str | None = None, **more: Any) -> None:
+        super().mark_disconnected(server_id, error, **more)
+        if more.get("retry_at") is not None:
+            self.promised.append(more["retry_at"])
+
+
 @pytest.fixture
-def registry() -> MCPRegistry:
-    return MCPRegistry()
+def registry() -> RecordingRegistry:
+    return RecordingRegistry()
 
 
 @pytest.fixture
@@ -229,7 +256,7 @@ def upstream() -> Callable[..., Upstream]:
 async def connect(deadline, registry, changed) -> AsyncIterator[Callable[..., Connection]]:
     """Make connections, not yet opened; at the end they are closed, and then nothing may be left of them."""
     made: list[tuple[Connection, Upstream]] = []
-    spawning = asyncio.Semaphore(16)
+    spawning = Spawning()
 
     def make(
         upstream: Upstream,

@@ -129,12 +129,21 @@ async def test_an_open_that_is_cancelled_leaves_the_connection_to_its_owner(conn
     assert registry.get_server("a").connected
 
 
-async def test_a_refusal_of_the_handshake_is_not_retried(connect, upstream, registry):
+async def test_s13_a_handshake_that_fails_inside_the_server_is_tried_again(connect, upstream, registry):
     server = upstream()
-    server.instead["initialize"] = ErrorData(code=-32603, message="no more room\nat line 3")
-    fault = await connect(server, mode="legacy").open()
-    assert fault.reason == "no more room"
+    server.instead["initialize"] = [ErrorData(code=-32603, message="starting up\nat line 3")]
+    assert (await connect(server, mode="legacy", max_retries=0).open()).reason == "starting up"
+    await asyncio.sleep(60)
+    assert registry.get_server("a").connected
+
+
+async def test_s13_a_server_that_does_not_know_the_handshake_is_not_asked_again(connect, upstream, registry):
+    server = upstream()
+    server.instead["initialize"] = ErrorData(code=-32601, message="Method not found")
+    assert (await connect(server, mode="legacy").open()).reason == "Method not found"
+    await asyncio.sleep(3600)
     assert registry.get_server("a").state == "failed"
+    assert len(server.attempts) == 1
 
 
 async def test_s6_a_server_that_refuses_does_not_get_to_show_our_credentials(connect, upstream, registry):

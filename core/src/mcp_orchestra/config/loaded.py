@@ -1,11 +1,12 @@
 """A configuration that was checked against the plug-ins: what the orchestrator works with."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mcp_orchestra.config.models import MCPConfig
+from mcp_orchestra.errors import MCPOrchestratorException, PluginError
 from mcp_orchestra.types import CacheBackendSpec, CacheStore, RoutingPolicy, RoutingPolicySpec, TransportSpec
 
 if TYPE_CHECKING:
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from mcp_orchestra.plugins import PluginManager
 
 __all__ = ["BoundCacheBackend", "BoundPolicy", "BoundRouting", "BoundTransport", "LoadedConfig"]
+
+
+T = TypeVar("T")
+
+
+def _make(factory: Callable[[], T], failure: str) -> T:
+    """Call a plug-in's factory, whose exceptions are not ours and may quote an option that is a secret."""
+    try:
+        return factory()
+    except MCPOrchestratorException:
+        raise
+    except Exception as error:
+        raise PluginError(f"{failure}: {type(error).__name__}; check its options") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +49,7 @@ class BoundCacheBackend:
 
     def open(self) -> CacheStore:
         """Make the store."""
-        return self.spec.open(self.options)
+        return _make(lambda: self.spec.open(self.options), f"cache backend {self.spec.name!r} cannot be opened")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +62,7 @@ class BoundPolicy:
 
     def create(self) -> RoutingPolicy:
         """Make the policy: a new one each time, for a policy may keep a state."""
-        return self.spec.create(self.options)
+        return _make(lambda: self.spec.create(self.options), f"routing policy {self.spec.name!r} cannot be created")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import mcp_types as types
@@ -91,14 +92,19 @@ class ServerClient:
         return types.ListResourceTemplatesResult(resource_templates=found.items, **_hints(found.freshness))
 
     async def list_tools(self) -> types.ListToolsResult:
-        """Return all tools; raises ``MCPConnectionError`` if they cannot be had."""
+        """Return all tools.
+
+        Raises:
+            MCPConnectionError: They cannot be had.
+            ResourceFetchError: There are more than the limits allow.
+        """
         client = self._connection.current
         found = await self._collect("tools/list", lambda c, at: c.list_tools(cursor=at), lambda r: r.tools)
         self._listed = client
         return types.ListToolsResult(tools=found.items, **_hints(found.freshness))
 
     async def list_prompts(self) -> types.ListPromptsResult:
-        """Return all prompts; raises ``MCPConnectionError`` if they cannot be had."""
+        """Return all prompts; raises as `list_tools` does."""
         found = await self._collect("prompts/list", lambda c, at: c.list_prompts(cursor=at), lambda r: r.prompts)
         return types.ListPromptsResult(prompts=found.items, **_hints(found.freshness))
 
@@ -136,9 +142,8 @@ class ServerClient:
         if self._listed is None or self._listed is not self._connection.current:
             try:
                 await self.list_tools()
-            except MCPConnectionError as error:
-                if error.context.get("cause") != "rejected":
-                    raise self._error("tools/call", name, Fault(**_undelivered(error))) from error
+            except MCPOrchestratorException as error:
+                raise self._error("tools/call", name, _undelivered(error)) from error
         given = dict(arguments) if arguments is not None else None
         return await self._ask(
             "tools/call", name, lambda client: client.call_tool(name, given, read_timeout_seconds=timeout), timeout
@@ -174,7 +179,7 @@ class ServerClient:
         seconds = timeout if timeout is not None else self._connection.request_timeout
         with self._telemetry.span(method, server=self._connection.server_id, target=target):
             fault: Fault | None = None
-            for _ in range(2):
+            for may_repeat in (True, False):
                 client = self._connection.current
                 if client is None:
                     break
@@ -187,7 +192,7 @@ class ServerClient:
                 if fault.connection_lost:
                     self._connection.lose(client, fault)
                 # A forgotten session was refused before anything ran: with a new one the request may be repeated.
-                if fault.cause != "session" or not await self._connection.revive(seconds):
+                if not (may_repeat and fault.cause == "session" and await self._connection.revive(seconds)):
                     break
             raise self._error(method, target, fault or _NOT_CONNECTED)
 
@@ -218,7 +223,7 @@ class ServerClient:
             raise error  # KeyboardInterrupt and SystemExit are nobody's fault
         fault = fault_of(error)
         if fault.cause == "timeout":
-            return Fault(reason=f"no answer within {seconds:.3g} s", cause="timeout", code=fault.code)
+            return replace(fault, reason=f"no answer within {seconds:.3g} s")
         return fault
 
     def _whereabouts(self, method: str) -> dict[str, object]:
@@ -241,9 +246,9 @@ class ServerClient:
 _NOT_CONNECTED = Fault(reason="the server is not connected", cause="lost", delivered="no")
 
 
-def _undelivered(error: MCPConnectionError) -> dict[str, Any]:
+def _undelivered(error: MCPOrchestratorException) -> Fault:
     cause = str(error.context.get("cause", "lost"))
-    return {"reason": f"its tools cannot be listed ({cause})", "cause": cause, "delivered": "no"}
+    return Fault(reason=f"its tools cannot be listed ({cause})", cause=cause, delivered="no")
 
 
 def _hints(freshness: Freshness) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Opens a server's transport and agrees on the protocol era, remembering what the server was before."""
 
-import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import cache
@@ -12,15 +11,18 @@ from mcp import Client
 from mcp.client.session import MessageHandlerFnT
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
 from mcp_orchestra.config.models import MCPServerConfig
 from mcp_orchestra.connection.faults import fault_of
 from mcp_orchestra.connection.watch import watched
+from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.types import Endpoint, TransportSpec
 
 __all__ = ["Handshake"]
 
-logger = logging.getLogger(__name__)
+_NO_ANSWER = frozenset({"auth", "broken", "http", "lost", "refused", "timeout", "unreachable"})
+"""What says nothing about the protocol that a server speaks."""
 
 
 class Handshake:
@@ -50,34 +52,39 @@ class Handshake:
         """Connect: enter the client on the stack; ``ended`` is called once the transport's read side has ended."""
         self._endpoint.diagnostics.exit_code = None
         known = self._known if self._mode == "auto" else None
+        mode = _modern_version(known) if known is not None else self._mode
         client = Client(
             watched(self._spec.open(self._endpoint), ended),
             read_timeout_seconds=self._endpoint.request_timeout,
-            mode=_modern_version(known) if known else self._mode,
+            mode=mode,
             prior_discover=known,
             client_info=_client_info(),
             cache=None,  # ours sits above the SDK
             message_handler=self._on_message,
         )
         await stack.enter_async_context(client)
-        if known is not None:
-            await self._confirm(client, known)
+        if mode not in ("auto", "legacy"):
+            await self._confirm(client, mode)
         self._known = client.session.discover_result
         return client
 
-    async def _confirm(self, client: Client, known: types.DiscoverResult) -> None:
-        """Ask a server that was modern whether it still is.
+    async def _confirm(self, client: Client, version: str) -> None:
+        """Ask a server that was modern, or is said to be, whether it is and what it offers.
 
-        The SDK's probe takes any refusal for an old server (reference: mcp.client._probe), so that one bad answer
-        would downgrade a modern server for good. Asking plainly cannot.
+        Given a version, the SDK asks nothing at all. Its probe takes any refusal for an old server (reference:
+        mcp.client._probe), so that one bad answer would downgrade a modern server. Asking plainly cannot.
         """
         try:
-            answer = await client.session.send_discover(_modern_version(known))
-        except MCPError as error:
-            if fault_of(error).cause == "rejected":
-                self._known = None  # it answers, but not this: find out anew on the next attempt
-            raise
-        client.session.adopt(types.DiscoverResult.model_validate(answer))
+            answer = await client.session.send_discover(version)
+            client.session.adopt(types.DiscoverResult.model_validate(answer))
+        except (MCPError, ValidationError, RuntimeError) as error:  # the last is adopt's: it shares no version with us
+            if self._mode != "auto" or fault_of(error).cause in _NO_ANSWER:
+                raise
+            self._known = None
+            raise MCPConnectionError(
+                "the server does not speak the protocol as it did; what it speaks is found out on the next attempt",
+                {"cause": "protocol"},
+            ) from error
 
 
 def _modern_version(known: types.DiscoverResult) -> str:

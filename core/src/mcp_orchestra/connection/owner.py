@@ -17,6 +17,7 @@ from mcp_orchestra.connection.backoff import Backoff
 from mcp_orchestra.connection.client import ServerClient
 from mcp_orchestra.connection.faults import Fault
 from mcp_orchestra.connection.handshake import Handshake
+from mcp_orchestra.connection.spawning import Spawning
 from mcp_orchestra.diagnostics import Diagnostics
 from mcp_orchestra.redaction import Redactor
 from mcp_orchestra.registry import MCPRegistry
@@ -43,7 +44,7 @@ class ConnectionServices:
     registry: MCPRegistry
     telemetry: Telemetry
     redact: Redactor
-    spawning: asyncio.Semaphore
+    spawning: Spawning
     """Bounds how many child processes are being started at the same time."""
     changed: Callable[[str], None]
     """Called with a server's id when what it offers may have changed."""
@@ -168,7 +169,8 @@ class Connection:
         try:
             fault = await self._connect_until_hopeless(opener, deadline)
         except asyncio.CancelledError:
-            # Nobody but close() has this task: its cancellation is the order to stop, not news to pass on.
+            # Only close(), or the end of the event loop, cancels this task: an order to stop, not news to pass on.
+            self._services.registry.mark_disconnected(self.server_id, self._last_error(), state="closed")
             if self._attempt is not None:
                 await self._attempt.leave()
         finally:
@@ -213,7 +215,7 @@ class Connection:
         return fault
 
     async def _enter(self, stack: AsyncExitStack, ended: Callable[[], None]) -> Client:
-        spawning = self._services.spawning if self.spec.spawns_process else nullcontext()
+        spawning = self._services.spawning.turn() if self.spec.spawns_process else nullcontext()
         with self._services.telemetry.span("connect", server=self.server_id):
             async with spawning:
                 return await self._handshake.enter(stack, ended)

@@ -1,10 +1,16 @@
-"""The documented behaviour of ResourceCache: S30, S31 and S32."""
+"""The documented behaviour of ResourceCache: S30, S31 and S32, over both kinds of stores."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp_orchestra import PluginError, ResourceCache
+from mcp_orchestra import CacheStore, PluginError, ResourceCache
 from mcp_orchestra.cache import resources_key, tools_key
+from mcp_orchestra.types import KeepsObjects
 from mcp_orchestra_memory import MemoryStore
 
 DOCUMENTED_STATS = {"hits", "misses", "evictions", "total_requests", "hit_rate", "cached_items"}
@@ -18,14 +24,31 @@ class Clock:
         return self.now
 
 
+class BytesStore(MemoryStore):
+    """A store that keeps bytes only, as those on a disk or a server do."""
+
+    get_objects = None
+    set_objects = None
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def store() -> MemoryStore:
-    return MemoryStore()
+@pytest.fixture(params=[MemoryStore, BytesStore], ids=["objects", "bytes"])
+def store(request) -> MemoryStore:
+    return request.param()
+
+
+def kept_in(store: MemoryStore, *keys: str) -> set[str]:
+    return {*store.get_many(keys), *(store.get_objects(keys) if store.get_objects is not None else ())}
+
+
+def test_the_two_kinds_of_stores_are_told_apart():
+    assert isinstance(MemoryStore(), KeepsObjects)
+    assert isinstance(BytesStore(), CacheStore)
+    assert not isinstance(BytesStore(), KeepsObjects)
 
 
 @pytest.fixture
@@ -76,7 +99,7 @@ def test_s30_an_expired_entry_found_by_get_is_one_eviction_and_one_miss_and_is_g
     assert cache.get("a") is None
 
     assert counts(cache, "hits", "misses", "evictions") == (0, 2, 1)
-    assert store.get_many(["a"]) == {}
+    assert kept_in(store, "a") == set()
 
 
 def test_s30_cleanup_expired_counts_evictions_and_returns_how_many(cache, clock, store):
@@ -90,7 +113,7 @@ def test_s30_cleanup_expired_counts_evictions_and_returns_how_many(cache, clock,
     assert cache.cleanup_expired() == 0
 
     assert counts(cache, "evictions", "misses", "cached_items") == (2, 0, 1)
-    assert set(store.get_many(["old", "older", "young"])) == {"young"}
+    assert kept_in(store, "old", "older", "young") == {"young"}
 
 
 @pytest.mark.parametrize("key", ["a", None])
@@ -194,6 +217,20 @@ def test_two_caches_without_a_store_share_nothing():
     assert other.get("a") is None
 
 
+def test_without_a_store_no_other_plug_in_is_imported_than_the_memory_backend():
+    program = (
+        "import sys, importlib.metadata\n"
+        "from mcp_orchestra import ResourceCache\n"
+        "ResourceCache().set('a', {})\n"
+        "modules = {one.module for one in importlib.metadata.entry_points(group='mcp_orchestra')}\n"
+        "assert len(modules) > 1\n"
+        "print(*sorted(modules & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout.split() == ["mcp_orchestra_memory"]
+
+
 def test_without_a_memory_backend_the_error_says_what_is_missing(monkeypatch):
     monkeypatch.setenv("MCP_ORCHESTRA_DISABLE_PLUGINS", "memory")
 
@@ -229,6 +266,102 @@ def test_s31_changing_what_was_given_to_set_does_not_change_what_is_served(cache
     change(data)
 
     assert cache.get("a") == {"list": [{"deep": [1]}]}
+
+
+def test_s31_two_who_get_one_entry_share_nothing(cache):
+    part = [1]
+    cache.set("a", {"one": part, "other": part, "deep": [[part]]})
+    one, other = cache.get("a"), cache.get("a")
+
+    change(one)
+
+    assert other == {"one": [1], "other": [1], "deep": [[[1]]]}
+
+
+@dataclass
+class Point:
+    at: list[int]
+
+
+ODD = {
+    "tuple": (1, [2]),
+    "set": {3},
+    "bytes": b"\xff",
+    "when": datetime(2026, 1, 1, tzinfo=UTC),
+    "object": Point([4]),
+    "infinite": float("inf"),
+    "text": "\ud800",
+    5: "a key that is no text",
+}
+
+
+def test_the_documented_example_of_set_works_as_it_is_printed():
+    cache = ResourceCache(ttl_seconds=600)
+    cache.set("resources:product_server", {"products": [...]})
+
+    assert cache.get("resources:product_server") == {"products": [...]}
+
+
+def test_a_store_of_objects_keeps_what_json_cannot_carry():
+    cache = ResourceCache(60, store=MemoryStore())
+    cache.set("a", ODD)
+
+    assert cache.get("a") == ODD
+    assert type(cache.get("a")["tuple"]) is tuple
+
+
+def test_s31_changing_what_json_cannot_carry_does_not_change_what_is_served():
+    cache = ResourceCache(60, store=MemoryStore())
+    given = {"tuple": (1, [2]), "set": {3}, "object": Point([4])}
+    cache.set("a", given)
+
+    for found in (given, cache.get("a")):
+        found["tuple"][1].append("changed")
+        found["set"].add("changed")
+        found["object"].at.append("changed")
+
+    assert cache.get("a") == {"tuple": (1, [2]), "set": {3}, "object": Point([4])}
+
+
+def test_a_circle_comes_back_as_one():
+    circle: dict[str, object] = {"n": 1}
+    circle["self"] = circle
+    cache = ResourceCache(60, store=MemoryStore())
+    cache.set("a", circle)
+
+    found = cache.get("a")
+
+    assert found["self"]["self"]["self"]["n"] == 1
+
+
+def test_data_of_any_depth_is_kept_as_an_object():
+    data: dict[str, object] = {}
+    for _ in range(5000):
+        data = {"a": data}
+    cache = ResourceCache(60, store=MemoryStore())
+    cache.set("a", data)
+
+    found = cache.get("a")
+    for _ in range(5000):
+        found = found["a"]
+    assert found == {}
+
+
+def test_a_value_that_cannot_be_copied_any_more_is_a_miss_and_no_error(clock):
+    class Once:
+        copies = 0
+
+        def __deepcopy__(self, memo):
+            Once.copies += 1
+            if Once.copies > 1:
+                raise RuntimeError("not again")
+            return Once()
+
+    cache = ResourceCache(60, store=MemoryStore(), clock=clock)
+    cache.set("a", {"once": Once()})
+
+    assert cache.get("a") is None
+    assert counts(cache, "hits", "misses", "cached_items", "errors") == (0, 1, 0, 1)
 
 
 @pytest.mark.anyio
@@ -292,8 +425,8 @@ def test_data_that_is_no_dict_is_a_type_error(cache, data):
 
 def test_a_refused_value_leaves_the_old_one_in_place(cache):
     cache.set("a", {"n": 1})
-    with pytest.raises(TypeError):
-        cache.set("a", {"n": {1, 2}})
+    with pytest.raises(TypeError, match=r"'a' cannot be kept.*data\['n'\].*generator"):
+        cache.set("a", {"n": (n for n in "x")})
 
     assert cache.get("a") == {"n": 1}
 
@@ -309,3 +442,41 @@ def test_s30_never_served_at_or_after_its_ttl_and_never_lost_before(ttl, steps):
     for step in steps:
         clock.now += step
         assert cache.get("a") == ({"n": 1} if clock.now - 1000.0 < ttl else None)
+
+
+@pytest.fixture
+def shared(store) -> MemoryStore:
+    """A store that outlives its cache, as one on a disk does."""
+    return store
+
+
+def test_s30_a_shorter_ttl_holds_for_what_was_stored_under_a_longer_one(shared, clock):
+    ResourceCache(86_400, store=shared, clock=clock).set("a", {"n": 1})
+    cache = ResourceCache(10, store=shared, clock=clock)
+    clock.now += 9
+    assert cache.get("a") == {"n": 1}
+
+    clock.now += 86_390  # a second before it expires: its remaining time is within the new limit, its age is not
+    assert cache.get("a") is None
+
+
+def test_s30_a_longer_ttl_does_not_prolong_what_was_stored_under_a_shorter_one(shared, clock):
+    ResourceCache(10, store=shared, clock=clock).set("a", {"n": 1})
+    clock.now += 10
+
+    assert ResourceCache(60, store=shared, clock=clock).get("a") is None
+
+
+def test_s30_after_the_clock_was_put_back_what_was_stored_before_is_expired(cache, clock):
+    cache.set("a", {"n": 1})
+    clock.now -= 30
+
+    assert cache.get("a") is None
+    assert counts(cache, "evictions") == (1,)
+
+
+def test_an_entry_of_another_host_whose_clock_is_a_second_ahead_is_served(cache, clock):
+    cache.set("a", {"n": 1})
+    clock.now -= 1.0
+
+    assert cache.get("a") == {"n": 1}

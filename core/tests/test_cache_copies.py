@@ -2,13 +2,14 @@
 
 import json
 import traceback
+from typing import Self
 
 import mcp_orchestra.errors as errors_module
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp_orchestra import MCPOrchestratorException, UnknownServerError
-from mcp_orchestra.copies import copy_data, copy_error, copy_json
+from mcp_orchestra.copies import Original, copy_data, copy_error
 
 OURS = [getattr(errors_module, name) for name in errors_module.__all__]
 
@@ -119,6 +120,42 @@ def test_an_error_that_becomes_another_when_copied_is_handed_out_itself():
     assert copy_error(original) is original
 
 
+class Unbuildable(MCPOrchestratorException):
+    def __new__(cls, message: str, *, port: int) -> Self:
+        return super().__new__(cls, message)
+
+    def __init__(self, message: str, *, port: int) -> None:
+        super().__init__(message)
+
+
+class UnbuildableStrangerError(Exception):
+    def __new__(cls, message: str, *, port: int) -> Self:
+        return super().__new__(cls, message)
+
+    def __init__(self, message: str, *, port: int) -> None:
+        super().__init__(message)
+
+
+class WithoutContext(MCPOrchestratorException):
+    def __init__(self) -> None:
+        """Forget the base class."""
+
+
+class UnreadableError(Exception):
+    @property
+    def __notes__(self) -> list[str]:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    "original",
+    [Unbuildable("x", port=1), UnbuildableStrangerError("x", port=1), WithoutContext(), UnreadableError("x")],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_that_cannot_be_copied_is_handed_out_itself_and_not_replaced_by_another(original):
+    assert copy_error(original) is original
+
+
 def containers(value: object) -> list[int]:
     if isinstance(value, dict):
         return [id(value), *(one for item in value.values() for one in containers(item))]
@@ -135,7 +172,9 @@ def containers(value: object) -> list[int]:
         max_size=4,
     )
 )
-def test_a_copy_of_json_is_equal_and_shares_no_container(data):
-    for twin in (copy_json(data), copy_data(data)):
+def test_a_copy_of_data_is_equal_and_shares_no_container(data):
+    original = Original(data)
+    for twin in (original.data, original.copy(), original.copy(), copy_data(data)):
         assert twin == data
         assert not set(containers(twin)) & set(containers(data))
+    assert not set(containers(original.copy())) & set(containers(original.data))

@@ -7,7 +7,7 @@ from enum import StrEnum
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp_orchestra.cache_entry import Entry, decode, encode
+from mcp_orchestra.cache_entry import Entry, decode, decode_data, encode, pack, unpack
 from pydantic_core import from_json, to_json
 
 scalars = (
@@ -28,23 +28,24 @@ def types_of(value: object) -> object:
 @given(
     key=st.text(),
     data=json_data,
+    stored_at=st.floats(0, 1e12),
     expires_at=st.floats(0, 1e12),
     ttl_ms=st.none() | st.integers(0, 2**53),
     scope=st.sampled_from(["public", "private"]),
 )
-def test_an_entry_comes_back_equal_and_of_the_same_types(key, data, expires_at, ttl_ms, scope):
-    entry = Entry(data, expires_at, ttl_ms, scope)
+def test_an_entry_comes_back_equal_and_of_the_same_types(key, data, stored_at, expires_at, ttl_ms, scope):
+    entry = Entry(data, stored_at, expires_at, ttl_ms, scope)
 
     value, returned = encode(key, entry)
 
     assert decode(key, value) == entry
     assert types_of(decode(key, value).data) == types_of(data)
-    assert returned == data
+    assert returned == decode_data(value) == data
 
 
 @given(data=json_data, key=st.text(), other=st.text())
 def test_an_entry_is_none_of_another_key(data, key, other):
-    value, _ = encode(key, Entry(data, 1.0))
+    value, _ = encode(key, Entry(data, 0.0, 1.0))
     if key != other:
         with pytest.raises(ValueError, match="not a cache entry"):
             decode(other, value)
@@ -64,18 +65,33 @@ def test_what_is_not_even_bytes_is_refused(value):
 
 @pytest.mark.parametrize(
     "change",
-    [{"data": []}, {"data": None}, {"expires_at": "soon"}, {"expires_at": None}, {"key": None}, {"key": ["a"]}],
+    [
+        {"data": []},
+        {"data": None},
+        {"stored_at": "long ago"},
+        {"stored_at": None},
+        {"expires_at": "soon"},
+        {"expires_at": None},
+        {"key": None},
+        {"key": ["a"]},
+        {"ttl_ms": "60000"},
+        {"ttl_ms": 1.5},
+        {"ttl_ms": True},
+        {"scope": "everybody"},
+        {"scope": None},
+        {"scope": ["public"]},
+    ],
 )
 def test_an_envelope_with_a_wrong_field_is_refused(change):
-    envelope = from_json(encode("a", Entry({}, 1.0))[0])
+    envelope = from_json(encode("a", Entry({}, 0.0, 1.0))[0])
 
     with pytest.raises(ValueError, match="not a cache entry"):
         decode("a", to_json(envelope | change))
 
 
-@pytest.mark.parametrize("field", ["data", "expires_at", "ttl_ms", "scope", "key", "v"])
+@pytest.mark.parametrize("field", ["data", "stored_at", "expires_at", "ttl_ms", "scope", "key", "v"])
 def test_an_envelope_without_a_field_is_refused(field):
-    envelope = from_json(encode("a", Entry({}, 1.0))[0])
+    envelope = from_json(encode("a", Entry({}, 0.0, 1.0))[0])
     del envelope[field]
 
     with pytest.raises(ValueError, match="not a cache entry"):
@@ -83,7 +99,7 @@ def test_an_envelope_without_a_field_is_refused(field):
 
 
 def test_an_entry_of_another_version_is_nothing_rather_than_wrong():
-    envelope = from_json(encode("a", Entry({}, 1.0))[0])
+    envelope = from_json(encode("a", Entry({}, 0.0, 1.0))[0])
 
     assert decode("a", to_json(envelope | {"v": 2})) is None
 
@@ -96,7 +112,7 @@ def nested(levels: int) -> dict[str, object]:
 
 
 def test_data_may_be_150_levels_deep():
-    assert encode("a", Entry(nested(150), 1.0))[1] == nested(150)
+    assert encode("a", Entry(nested(150), 0.0, 1.0))[1] == nested(150)
 
 
 def circle() -> dict[str, object]:
@@ -138,7 +154,7 @@ class Hostile(dict):
 )
 def test_data_that_would_not_come_back_equal_is_refused_and_the_place_is_named(data, place):
     with pytest.raises(TypeError) as refused:
-        encode("resources:a", Entry(data, 1.0))
+        encode("resources:a", Entry(data, 0.0, 1.0))
 
     assert place in str(refused.value)
     assert "'resources:a'" in str(refused.value)
@@ -147,13 +163,13 @@ def test_data_that_would_not_come_back_equal_is_refused_and_the_place_is_named(d
 
 def test_a_refusal_shows_no_value():
     with pytest.raises(TypeError) as refused:
-        encode("a", Entry({"password": b"s3cret"}, 1.0))
+        encode("a", Entry({"password": b"s3cret"}, 0.0, 1.0))
 
     assert "s3cret" not in str(refused.value)
 
 
 def test_a_subclass_that_equals_its_base_comes_back_as_the_base():
-    value, returned = encode("a", Entry({"colour": Colour.RED}, 1.0))
+    value, returned = encode("a", Entry({"colour": Colour.RED}, 0.0, 1.0))
 
     assert returned == {"colour": "red"}
     assert type(decode("a", value).data["colour"]) is str
@@ -162,4 +178,36 @@ def test_a_subclass_that_equals_its_base_comes_back_as_the_base():
 def test_a_part_that_appears_twice_is_no_circle():
     part = {"x": [1]}
 
-    assert encode("a", Entry({"one": part, "other": [part, part]}, 1.0))[1] == {"one": part, "other": [part, part]}
+    assert encode("a", Entry({"one": part, "other": [part, part]}, 0.0, 1.0))[1] == {"one": part, "other": [part, part]}
+
+
+def test_an_object_is_kept_with_its_key_and_its_expiry():
+    stored, data = pack("a", Entry({"n": [1]}, 0.0, 60.0))
+    kept = unpack("a", stored.value)
+
+    assert (kept.key, kept.entry, stored.expires_at) == ("a", Entry({"n": [1]}, 0.0, 60.0), 60.0)
+    assert kept.original.copy() == data == {"n": [1]}
+
+
+@pytest.mark.parametrize("value", [None, b"{}", {"n": 1}, ("b", Entry({}, 0.0, 1.0), None), object()])
+def test_an_object_that_is_no_entry_of_the_key_is_refused(value):
+    with pytest.raises(ValueError, match="not a cache entry"):
+        unpack("a", value)
+    with pytest.raises(ValueError, match="not a cache entry"):
+        unpack("a", pack("b", Entry({}, 0.0, 1.0))[0].value)
+
+
+def test_an_object_weighs_at_least_what_is_in_it():
+    one = pack("a", Entry({"text": "x" * 1000, "bytes": b"x" * 1000, "tuple": ("x" * 1001,)}, 0.0, 1.0))[0]
+    ten = pack("a", Entry({str(n): {"deep": ["y" * 1000]} for n in range(10)}, 0.0, 1.0))[0]
+
+    assert 3000 < one.size < 6000
+    assert 10_000 < ten.size < 20_000
+
+
+@pytest.mark.parametrize("data", [{"a": {"b": (n for n in "x")}}, {"a": Hostile(b=(n for n in "x"))}])
+def test_an_object_that_cannot_be_copied_is_refused_and_the_place_is_named(data):
+    with pytest.raises(TypeError, match=r"'resources:a' cannot be kept: data\['a'\]") as refused:
+        pack("resources:a", Entry(data, 0.0, 1.0))
+
+    assert refused.value.__cause__ is None

@@ -9,10 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from mcp_orchestra import ResourceCache, StoredEntry
 from mcp_orchestra.cache import Fetched
-from mcp_orchestra.cache_entry import Entry, encode
+from mcp_orchestra.cache_entry import Entry, encode, pack
+from mcp_orchestra.types import StoredObject
 from mcp_orchestra_memory import MemoryStore
 
-METHODS = ("get_many", "set_many", "delete_many", "clear", "count", "purge", "close")
+READS = ("get_many", "get_objects")
+WRITES = ("set_many", "set_objects")
+METHODS = (*READS, *WRITES, "delete_many", "clear", "count", "purge", "close")
 
 
 class Clock:
@@ -24,7 +27,12 @@ class Clock:
 
 
 class Troubled(MemoryStore):
-    """A store whose methods fail while they are listed in ``broken``, and hang while ``gate`` is closed."""
+    """A store whose methods fail while they are listed in ``broken``, and hang while ``gate`` is closed.
+
+    What it does with objects is recorded under the names of what it does with bytes.
+    """
+
+    objects = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,22 +47,40 @@ class Troubled(MemoryStore):
 
     def __getattribute__(self, name: str) -> object:
         method = super().__getattribute__(name)
-        if name not in METHODS:
+        if name not in METHODS or method is None:
             return method
+        known = {"get_objects": "get_many", "set_objects": "set_many"}.get(name, name)
 
         def call(*args):
-            self.calls.append(name)
+            self.calls.append(known)
             self.threads.add(threading.get_ident())
             self.entered.set()
             try:
                 assert self.gate.wait(10)
-                if name in self.broken:
+                if known in self.broken:
                     raise self.error
                 return method(*args)
             finally:
-                self.ended.append(name)
+                self.ended.append(known)
 
         return call
+
+    def put(self, key: str, value: object, expires_at: float = 1e9) -> None:
+        """Put something there in the form that the store keeps."""
+        if self.objects:
+            self.set_objects({key: StoredObject(value, expires_at, 1)})
+        else:
+            self.set_many({key: StoredEntry(value, expires_at)})
+
+    def value(self, key: str) -> object:
+        """Return what the cache put there."""
+        return (self.get_objects([key]) if self.objects else self.get_many([key]))[key].value
+
+
+class TroubledBytes(Troubled):
+    objects = False
+    get_objects = None
+    set_objects = None
 
 
 @pytest.fixture
@@ -62,9 +88,9 @@ def clock():
     return Clock()
 
 
-@pytest.fixture
-def store():
-    store = Troubled()
+@pytest.fixture(params=[Troubled, TroubledBytes], ids=["objects", "bytes"])
+def store(request):
+    store = request.param()
     yield store
     store.gate.set()
 
@@ -113,12 +139,46 @@ async def test_s36_a_store_that_raises_is_a_miss_and_the_request_succeeds(cache,
     assert stats["errors"] == 8  # lookup, looking again, keeping, get, set, invalidate, cleanup and the count itself
 
 
+class Panic(BaseException):
+    pass
+
+
+@pytest.fixture(params=[False, True], ids=["inline", "in a thread"])
+def either(request, store, clock):
+    """A cache over a store that blocks or does not; what a store may do to it is the same."""
+    return ResourceCache(60, store=store, clock=clock, blocking=request.param, store_timeout=10)
+
+
 @pytest.mark.anyio
-async def test_a_blocking_store_that_exits_the_interpreter_is_a_miss(blocking, store):
-    store.error = SystemExit(1)
+@pytest.mark.parametrize("error", [SystemExit(1), asyncio.CancelledError(), GeneratorExit(), Panic()], ids=repr)
+async def test_s36_whatever_a_store_raises_is_a_miss_and_ends_nothing(either, store, error):
+    either.set("a", {"n": "old"})
+    either.set("b", {"n": "old"})
+    store.error = error
     store.broken = set(METHODS)
 
-    assert await ask(blocking) == {"n": "fetched"}
+    assert await ask(either) == {"n": "fetched"}
+    assert either.get("a") is None
+    either.set("b", {"n": "new"})
+    either.invalidate("c")
+    assert either.cleanup_expired() == 0
+    assert either.get_stats()["errors"] == 8
+
+    store.broken = set()
+    assert (either.get("a"), either.get("b")) == (None, None)  # what could not be replaced
+    store.broken = {"close"}
+    await either.aclose()
+
+
+def test_what_could_not_be_replaced_is_never_served_again_whatever_was_raised(cache, store):
+    cache.set("a", {"n": "old"})
+    store.error = KeyboardInterrupt()
+    store.broken = {"set_many"}
+    with pytest.raises(KeyboardInterrupt):
+        cache.set("a", {"n": "new"})
+    store.broken = set()
+
+    assert cache.get("a") is None
 
 
 def test_s36_one_warning_for_a_burst_and_another_for_the_next(cache, store, clock, log):
@@ -129,6 +189,7 @@ def test_s36_one_warning_for_a_burst_and_another_for_the_next(cache, store, cloc
     assert len(log.records) == 1
 
     store.broken = set()
+    clock.now += 60.0
     cache.get("a")
     assert len(log.records) == 1
     store.broken = {"get_many"}
@@ -137,6 +198,27 @@ def test_s36_one_warning_for_a_burst_and_another_for_the_next(cache, store, cloc
 
     assert len(log.records) == 2
     assert cache.get_stats()["errors"] == 102
+
+
+@pytest.mark.anyio
+async def test_s36_a_full_disk_is_one_burst_although_reading_works(cache, store, clock, log):
+    log.set_level(logging.INFO, "mcp_orchestra")
+    store.broken = {"set_many"}
+    for _ in range(50):
+        assert await ask(cache) == {"n": "fetched"}
+        clock.now += 1.0
+
+    assert [record.levelname for record in log.records] == ["WARNING"]
+
+
+def test_s36_a_store_that_fails_every_other_time_is_one_burst(cache, store, clock, log):
+    log.set_level(logging.INFO, "mcp_orchestra")
+    for _ in range(50):
+        store.broken ^= {"get_many"}
+        cache.get("a")
+        clock.now += 1.0
+
+    assert [record.levelname for record in log.records] == ["WARNING"]
 
 
 def test_s36_a_burst_that_goes_on_is_mentioned_again_after_a_minute(cache, store, clock, log):
@@ -152,15 +234,39 @@ def test_s36_a_burst_that_goes_on_is_mentioned_again_after_a_minute(cache, store
     assert len(log.records) == 2
 
 
-def test_the_end_of_a_burst_is_mentioned(cache, store, log):
+def test_the_end_of_a_burst_is_mentioned_once_nothing_failed_for_a_minute(cache, store, clock, log):
     log.set_level(logging.INFO, "mcp_orchestra")
     store.broken = {"get_many"}
     cache.get("a")
     store.broken = set()
+    clock.now = 59.9
+    cache.get("a")
+    assert [record.levelname for record in log.records] == ["WARNING"]
+
+    clock.now = 60.0
     cache.get("a")
     cache.get("a")
 
     assert [record.levelname for record in log.records] == ["WARNING", "INFO"]
+
+
+def test_s36_a_clock_that_is_put_back_does_not_silence_the_warnings(cache, store, clock, log):
+    store.broken = {"get_many"}
+    cache.get("a")
+    clock.now = -86_400.0
+    cache.get("a")
+
+    assert len(log.records) == 2
+
+
+def test_where_a_store_failed_is_logged_for_its_author_without_its_words(cache, store, log):
+    log.set_level(logging.DEBUG, "mcp_orchestra")
+    store.broken = {"get_many"}
+    cache.get("a")
+
+    (place,) = [record.getMessage() for record in log.records if record.levelname == "DEBUG"]
+    assert "raise self.error" in place
+    assert "s3cret" not in log.text
 
 
 def test_a_warning_names_the_store_and_the_kind_of_failure_and_no_secret(cache, store, log):
@@ -212,7 +318,18 @@ class Returning:
         return self.thing
 
 
-GOOD, _ = encode("a", Entry({"n": 1}, 60.0))
+class ReturningObjects(Returning):
+    """The same for objects."""
+
+    def get_objects(self, keys):
+        return self.thing
+
+    def set_objects(self, entries):
+        return self.thing
+
+
+GOOD, _ = encode("a", Entry({"n": 1}, 0.0, 60.0))
+FINE = pack("a", Entry({"n": 1}, 0.0, 60.0))[0].value
 
 
 @pytest.mark.anyio
@@ -232,7 +349,7 @@ GOOD, _ = encode("a", Entry({"n": 1}, 60.0))
         {"a": StoredEntry(b"{}", 60.0)},
         {"a": StoredEntry(b"[" * 100_000, 60.0)},
         {"a": StoredEntry(GOOD[:-1], 60.0)},
-        {"a": StoredEntry(encode("b", Entry({"n": 1}, 60.0))[0], 60.0)},
+        {"a": StoredEntry(encode("b", Entry({"n": 1}, 0.0, 60.0))[0], 60.0)},
         {"a": StoredEntry(None, 60.0)},
         {"a": StoredEntry(GOOD, "soon")},
         {"a": StoredEntry(GOOD, None)},
@@ -242,8 +359,34 @@ GOOD, _ = encode("a", Entry({"n": 1}, 60.0))
     ids=range(19),
 )
 async def test_s36_a_store_that_returns_junk_is_a_miss_and_the_request_succeeds(thing, clock):
-    cache = ResourceCache(60, store=Returning(thing), clock=clock)
+    await check_that_junk_is_a_miss(ResourceCache(60, store=Returning(thing), clock=clock))
 
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "thing",
+    [
+        None,
+        -1,
+        [],
+        {"a": None},
+        {"a": FINE},
+        {"a": StoredEntry(GOOD, 60.0)},
+        {"a": StoredObject(GOOD, 60.0, 1)},
+        {"a": StoredObject(None, 60.0, 1)},
+        {"a": StoredObject(("a", {"n": 1}), 60.0, 1)},
+        {"a": StoredObject(pack("b", Entry({"n": 1}, 0.0, 60.0))[0].value, 60.0, 1)},
+        {"a": StoredObject(FINE, "soon", 1)},
+        {"a": StoredObject(FINE, float("nan"), 1)},
+        {"b": StoredObject(FINE, 60.0, 1)},
+    ],
+    ids=range(13),
+)
+async def test_s36_a_store_of_objects_that_returns_junk_is_a_miss_and_the_request_succeeds(thing, clock):
+    await check_that_junk_is_a_miss(ResourceCache(60, store=ReturningObjects(thing), clock=clock))
+
+
+async def check_that_junk_is_a_miss(cache: ResourceCache) -> None:
     assert await ask(cache) == {"n": "fetched"}
     assert cache.get("a") is None
     cache.set("a", {})
@@ -259,7 +402,8 @@ async def test_s36_a_store_that_returns_junk_is_a_miss_and_the_request_succeeds(
 
 def test_s36_junk_is_dropped_counted_once_and_leaves_the_other_entries_alone(cache, store, log):
     cache.set("b", {"n": 2})
-    store.set_many({"a": StoredEntry(b"junk", 1e9), "c": StoredEntry(b"junk", 1e9)})
+    store.put("a", b"junk")
+    store.put("c", b"junk")
 
     found = asyncio.run(cache.lookup(["a", "b", "c"]))
 
@@ -272,15 +416,17 @@ def test_s36_junk_is_dropped_counted_once_and_leaves_the_other_entries_alone(cac
 
 def test_s36_one_warning_for_a_burst_of_junk(cache, store, log):
     for _ in range(5):
-        store.set_many({"a": StoredEntry(b"junk", 1e9)})
+        store.put("a", b"junk")
         cache.get("a")
 
     assert cache.get_stats()["errors"] == 5
     assert len(log.records) == 1
 
 
-def test_an_entry_written_by_another_version_is_a_miss_and_no_trouble(cache, store, log):
-    store.set_many({"a": StoredEntry(b'{"v":99,"what":"ever"}', 1e9)})
+def test_an_entry_written_by_another_version_is_a_miss_and_no_trouble(clock, log):
+    store = TroubledBytes()
+    cache = ResourceCache(60, store=store, clock=clock)
+    store.put("a", b'{"v":99,"what":"ever"}')
 
     assert cache.get("a") is None
     assert cache.get_stats()["errors"] == 0
@@ -290,7 +436,7 @@ def test_an_entry_written_by_another_version_is_a_miss_and_no_trouble(cache, sto
 @pytest.mark.parametrize("claimed", [1e9, float("inf")])
 def test_s30_a_store_that_claims_a_later_expiry_is_not_believed(cache, store, clock, claimed):
     cache.set("a", {"n": 1})
-    store.set_many({"a": StoredEntry(store.get_many(["a"])["a"].value, claimed)})
+    store.put("a", store.value("a"), claimed)
     clock.now = 59.0
     assert cache.get("a") == {"n": 1}
     clock.now = 60.0
@@ -299,7 +445,9 @@ def test_s30_a_store_that_claims_a_later_expiry_is_not_believed(cache, store, cl
     assert cache.get_stats()["evictions"] == 1
 
 
-def test_an_expired_entry_that_cannot_be_deleted_is_a_miss_and_no_eviction_yet(cache, store, clock):
+@pytest.mark.parametrize("error", [OSError(), Panic()], ids=repr)
+def test_an_expired_entry_that_cannot_be_deleted_is_a_miss_and_no_eviction_yet(cache, store, clock, error):
+    store.error = error
     cache.set("a", {})
     clock.now = 30.0
     cache.set("b", {"n": 2})
@@ -524,3 +672,116 @@ def test_threads_that_share_a_cache_over_a_failing_store_see_misses_only(cache, 
 
     stats = cache.get_stats()
     assert (stats["misses"], stats["errors"]) == (800, 801)
+
+
+class Forgetful(MemoryStore):
+    """A store that does what it is asked and does not say how often."""
+
+    def set_objects(self, entries):
+        super().set_objects(entries)
+
+    def count(self, now):
+        super().count(now)
+
+    def purge(self, now):
+        super().purge(now)
+        return -1
+
+
+class ForgetfulOfBytes(Forgetful):
+    get_objects = set_objects = None
+
+    def set_many(self, entries):
+        super().set_many(entries)
+        return "some"
+
+
+@pytest.mark.parametrize(("kind", "method"), [(Forgetful, "set_objects"), (ForgetfulOfBytes, "set_many")])
+def test_what_a_store_does_not_count_is_kept_and_the_method_is_named(kind, method, clock, log):
+    cache = ResourceCache(60, store=kind(), clock=clock)
+    cache.set("a", {"n": 1})
+
+    assert f"{method} must return how many entries were evicted, not" in log.text
+    assert cache.get("a") == {"n": 1}
+    clock.now = 60.0
+    assert cache.cleanup_expired() == 0
+    assert "purge must return how many entries were removed, not a negative number" in log.text
+    clock.now = 120.0
+    assert cache.get_stats()["cached_items"] == 0
+    assert "count must return how many entries were fresh, not NoneType" in log.text
+    stats = cache.get_stats()
+    assert (stats["hits"], stats["misses"], stats["evictions"]) == (1, 0, 0)
+
+
+@pytest.mark.anyio
+async def test_two_hundred_who_look_up_at_once_are_served_by_two_calls(store, clock):
+    cache = ResourceCache(60, store=store, clock=clock, blocking=True, store_timeout=10)
+    for n in range(10):
+        cache.set(f"key {n}", {"n": [n]})
+    store.calls.clear()
+    store.gate.clear()
+    store.entered.clear()
+    looking = [asyncio.create_task(cache.lookup([f"key {n % 10}", "nobody"])) for n in range(200)]
+    await asyncio.to_thread(store.entered.wait, 10)
+    threads = [threading.Thread(target=cache.get, args=("key 1",)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    while any(task.get_coro().cr_await is None for task in looking):  # until everyone has asked
+        await asyncio.sleep(0)
+    store.gate.set()
+
+    async with asyncio.timeout(10):
+        found = await asyncio.gather(*looking)
+        for thread in threads:
+            await asyncio.to_thread(thread.join)
+
+    assert found == [{f"key {n % 10}": {"n": [n % 10]}} for n in range(200)]
+    assert len({id(one[f"key {n % 10}"]["n"]) for n, one in enumerate(found)}) == 200  # S31
+    assert 2 <= store.calls.count("get_many") <= 4
+    stats = cache.get_stats()
+    assert (stats["hits"], stats["misses"], stats["errors"]) == (205, 200, 0)
+
+
+@pytest.mark.anyio
+async def test_those_who_look_up_together_fail_together_and_the_next_ones_do_not(store, clock):
+    cache = ResourceCache(60, store=store, clock=clock, blocking=True, store_timeout=10)
+    cache.set("a", {"n": 1})
+    store.broken = {"delete_many"}
+    cache.invalidate("b")  # which has to succeed before anything is read
+    store.broken = {"delete_many", "get_many"}
+    assert await asyncio.gather(*(cache.lookup(["a"]) for _ in range(20))) == [{}] * 20
+    store.broken = set()
+
+    assert await asyncio.gather(*(cache.lookup(["a"]) for _ in range(20))) == [{"a": {"n": 1}}] * 20
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("method", ["get_many", "set_many", "delete_many", "count", "clear"])
+def test_a_store_that_calls_its_own_cache_is_refused_and_does_not_wait_for_itself(method, blocking, clock, log):
+    class Returning(MemoryStore):
+        get_objects = set_objects = None
+
+        def __getattribute__(self, name: str) -> object:
+            if name == method:
+                answers.extend([cache.get("other"), cache.set("other", {}), cache.invalidate("other")])
+            return super().__getattribute__(name)
+
+    def use() -> None:
+        cache.set("a", {"n": 1})
+        found.append(cache.get("a"))
+        cache.invalidate("b")
+        cache.invalidate()
+        cache.get_stats()
+
+    answers: list[object] = []
+    found: list[object] = []
+    cache = ResourceCache(60, store=Returning(), clock=clock, blocking=blocking, store_timeout=10)
+    log.clear()
+    user = threading.Thread(target=use, daemon=True)
+    user.start()
+    user.join(10)
+
+    assert not user.is_alive()
+    assert found == [{"n": 1}]
+    assert set(answers) == {None}
+    assert ["it calls the cache that is calling it" in record.getMessage() for record in log.records] == [True]

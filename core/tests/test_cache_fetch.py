@@ -6,6 +6,7 @@ import logging
 import pytest
 from mcp_orchestra import MCPConnectionError, ResourceCache, ResourceFetchError
 from mcp_orchestra.cache import Fetched
+from mcp_orchestra.cache_entry import decode
 from mcp_orchestra_memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -53,9 +54,21 @@ def clock():
     return Clock()
 
 
+class BytesStore(MemoryStore):
+    """A store that keeps bytes only."""
+
+    get_objects = None
+    set_objects = None
+
+
 @pytest.fixture(params=[False, True], ids=["inline", "blocking"])
-async def cache(request, clock):
-    cache = ResourceCache(60, store=MemoryStore(), blocking=request.param, clock=clock, store_timeout=5)
+def blocking(request):
+    return request.param
+
+
+@pytest.fixture(params=[MemoryStore, BytesStore], ids=["objects", "bytes"])
+async def cache(request, clock, blocking):
+    cache = ResourceCache(60, store=request.param(), blocking=blocking, clock=clock, store_timeout=5)
     yield cache
     await cache.aclose()
 
@@ -266,7 +279,20 @@ async def test_an_answer_that_is_not_to_be_kept_is_handed_out_only(cache):
     assert cache.get("a") is None
 
 
-async def test_an_answer_that_is_no_json_is_handed_out_with_one_warning(cache, caplog):
+async def test_what_is_set_while_it_is_fetched_is_newer_and_stays(cache):
+    old, new = Upstream(Fetched(data={"n": "fetched"})), Upstream(Fetched(data={"n": "fetched later"}))
+    before = asyncio.create_task(ask(cache, old))
+    await old.reached.wait()
+    cache.set("a", {"n": "set"})
+    old.gate.set()
+
+    assert await before == {"n": "fetched"}
+    assert await ask(cache, new) == {"n": "set"}
+    assert new.asked == 0
+
+
+async def test_an_answer_that_is_no_json_is_handed_out_with_one_warning(clock, blocking, caplog):
+    cache = ResourceCache(60, store=BytesStore(), blocking=blocking, clock=clock, store_timeout=5)
     upstream = Upstream(Fetched(data={"set": {1, 2}}))
     upstream.gate.set()
 
@@ -276,6 +302,17 @@ async def test_an_answer_that_is_no_json_is_handed_out_with_one_warning(cache, c
     assert answers == [{"set": {1, 2}}] * 3
     assert upstream.asked == 3
     assert ["data['set'] is set" in record.getMessage() for record in caplog.records] == [True]
+
+
+async def test_an_answer_that_is_no_json_is_kept_by_a_store_of_objects(clock, blocking):
+    cache = ResourceCache(60, store=MemoryStore(), blocking=blocking, clock=clock, store_timeout=5)
+    upstream = Upstream(Fetched(data={"set": {1, 2}}))
+    upstream.gate.set()
+    one, other = await asyncio.gather(ask(cache, upstream), ask(cache, upstream))
+    one["set"].clear()
+
+    assert other == await ask(cache, upstream) == {"set": {1, 2}}
+    assert upstream.asked == 1
 
 
 async def test_an_answer_that_can_neither_be_kept_nor_copied_is_handed_out(cache, caplog):
@@ -326,9 +363,7 @@ async def test_a_closed_cache_finds_and_keeps_nothing_and_keeps_its_statistics(c
 
 
 async def test_what_the_server_said_about_keeping_reaches_the_store(clock):
-    from mcp_orchestra.cache_entry import decode
-
-    store = MemoryStore()
+    store = BytesStore()
     cache = ResourceCache(60, store=store, clock=clock)
     upstream = Upstream(Fetched(data={}, ttl_ms=5000, scope="public"))
     upstream.gate.set()

@@ -26,14 +26,21 @@ class Switchable(MemoryStore):
         return super().__getattribute__(name)
 
 
+class SwitchableBytes(Switchable):
+    get_objects = None
+    set_objects = None
+
+
 class CacheAgainstDict(RuleBasedStateMachine):
     """The dict holds (data, expiry) in the order of last use and knows nothing of bytes, locks or stores."""
+
+    kind = Switchable
 
     @initialize(room=st.integers(1, 7))
     def start(self, room: int) -> None:
         self.now = 0.0
         self.room = room
-        self.store = Switchable(max_entries=room)
+        self.store = self.kind(max_entries=room)
         self.cache = ResourceCache(TTL, store=self.store, clock=lambda: self.now)
         self.model: OrderedDict[str, tuple[dict, float]] = OrderedDict()
         self.hits = self.misses = self.evictions = 0
@@ -160,5 +167,13 @@ class CacheAgainstDict(RuleBasedStateMachine):
         self.failing_calls = stats["errors"]
 
 
-CacheAgainstDict.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+class CacheOfBytesAgainstDict(CacheAgainstDict):
+    """The same over a store that keeps bytes."""
+
+    kind = SwitchableBytes
+
+
+for machine in (CacheAgainstDict, CacheOfBytesAgainstDict):
+    machine.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
 test_s30_the_cache_behaves_like_a_dict_with_expiry = CacheAgainstDict.TestCase
+test_s30_the_cache_behaves_like_a_dict_with_expiry_over_bytes_too = CacheOfBytesAgainstDict.TestCase

@@ -11,6 +11,14 @@ from hypothesis import strategies as st
 from mcp_orchestra import ResourceCache, StoredEntry
 from mcp_orchestra_memory import MemoryStore
 
+
+class BytesStore(MemoryStore):
+    """A store that keeps bytes only."""
+
+    get_objects = None
+    set_objects = None
+
+
 THREADS = 8
 TTL = 10.0
 
@@ -46,10 +54,11 @@ def at_once(work: Callable[[int], object]) -> list[object]:
     max_entries=st.integers(1, 30),
     max_bytes=st.integers(200, 4000),
     blocking=st.booleans(),
+    kind=st.sampled_from([MemoryStore, BytesStore]),
 )
-def test_s30_whatever_threads_do_the_counters_add_up_and_the_bounds_hold(seed, max_entries, max_bytes, blocking):
+def test_s30_whatever_threads_do_the_counters_add_up_and_the_bounds_hold(seed, max_entries, max_bytes, blocking, kind):
     clock = Clock()
-    store = MemoryStore(max_entries=max_entries, max_bytes=max_bytes)
+    store = kind(max_entries=max_entries, max_bytes=max_bytes)
     cache = ResourceCache(TTL, store=store, clock=clock, blocking=blocking, store_timeout=30)
     keys = [f"key {n}" for n in range(20)]
 
@@ -85,9 +94,12 @@ def test_s30_whatever_threads_do_the_counters_add_up_and_the_bounds_hold(seed, m
     assert (stats["total_requests"], stats["hits"], stats["misses"]) == (asked, found, asked - found)
     assert stats["evictions"] >= cleaned
     assert stats["errors"] == 0
-    kept = store.get_many(keys)
-    assert len(kept) <= max_entries
-    assert sum(len(key) + len(entry.value) for key, entry in kept.items()) <= max_bytes
+    if kind is MemoryStore:
+        sizes = {key: entry.size for key, entry in store.get_objects(keys).items()}
+    else:
+        sizes = {key: len(entry.value) for key, entry in store.get_many(keys).items()}
+    assert len(sizes) <= max_entries
+    assert sum(len(key) + size for key, size in sizes.items()) <= max_bytes
 
 
 @pytest.mark.parametrize("blocking", [False, True])
@@ -126,7 +138,7 @@ def test_s30_a_fresh_entry_is_not_lost_to_those_who_drop_the_expired_one_before_
 
 @pytest.mark.parametrize("blocking", [False, True])
 def test_s30_an_entry_that_is_set_while_the_expired_one_is_being_dropped_stays(blocking):
-    class Interrupted(MemoryStore):
+    class Interrupted(BytesStore):
         def get_many(self, keys: Sequence[str]) -> dict[str, StoredEntry]:
             found = super().get_many(keys)
             if found and not setting.is_alive() and not setting.ident:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp_orchestra.http.bodies import RefusedBody
 from mcp_orchestra.http.events import GuardedEvents
+from mcp_orchestra.wire import transport_facts
 
 pytestmark = pytest.mark.anyio
 
@@ -96,8 +97,9 @@ async def test_a_cut_ends_the_stream_quietly():
 
 async def test_a_cut_answer_to_a_call_ends_with_the_error_for_that_call():
     (error,) = await events_of(guarded([b'data: {"jsonrpc":"2.0","id":1,"resu'], cut=True, answers_call=True))
-    data = json.loads(error.data)["error"]["data"]
-    assert data == {"kind": "RemoteProtocolError", "delivered": "maybe"}
+    said = json.loads(error.data)["error"]
+    facts = transport_facts(said["code"], said["data"])
+    assert facts == {"kind": "RemoteProtocolError", "delivered": "maybe"}
 
 
 async def test_a_cut_answer_that_can_be_resumed_is_left_to_be_resumed():

@@ -16,6 +16,7 @@ from mcp_orchestra.http import TRANSPORT_ERROR, HttpOptions, http_client, plain_
 from mcp_orchestra.testing.raw_http import RawServer, event_stream, json_answer, raw_answer
 from mcp_orchestra.testing.servers import free_port
 from mcp_orchestra.types import Endpoint
+from mcp_orchestra.wire import transport_facts
 
 pytestmark = pytest.mark.anyio
 
@@ -83,14 +84,19 @@ CUT_EVENTS = (
 @pytest.mark.parametrize(
     ("status", "delivered"),
     [
-        (400, "rejected"),
-        (401, "rejected"),
-        (403, "rejected"),
-        (404, "rejected"),
-        (405, "rejected"),
+        (303, "maybe"),
+        (400, "maybe"),
+        (401, "no"),
+        (403, "no"),
+        (404, "maybe"),
+        (405, "no"),
+        (407, "maybe"),
         (408, "maybe"),
-        (413, "rejected"),
-        (429, "rejected"),
+        (409, "maybe"),
+        (413, "no"),
+        (422, "maybe"),
+        (429, "no"),
+        (499, "maybe"),
         (500, "maybe"),
         (503, "maybe"),
         (599, "maybe"),
@@ -103,7 +109,7 @@ async def test_an_http_error_is_the_error_of_its_call_with_status_and_advice(sta
         error = await error_of_list(client)
         assert error.code == TRANSPORT_ERROR
         assert error.message.startswith(f"the server answered HTTP {status}")
-        assert error.data == {
+        assert transport_facts(error.code, error.data) == {
             "kind": "http",
             "delivered": delivered,
             "status": status,
@@ -160,7 +166,7 @@ async def test_a_cut_answer_is_the_error_of_its_call_alone(answer, kind):
     async with RawServer(**{"resources/list": answer}).listening() as server, connected(server.url) as client:
         error = await error_of_list(client)
         assert error.code == TRANSPORT_ERROR
-        assert error.data == {"kind": kind, "delivered": "maybe"}
+        assert transport_facts(error.code, error.data) == {"kind": kind, "delivered": "maybe"}
         assert await still_works(client)
 
 
@@ -174,7 +180,7 @@ async def test_a_refused_connection_proves_that_the_call_was_not_delivered():
         with pytest.raises(MCPError):
             await client.list_tools()
     error = await error_of_list(client)
-    assert error.data == {"kind": "ConnectError", "delivered": "no"}
+    assert transport_facts(error.code, error.data) == {"kind": "ConnectError", "delivered": "no"}
     assert error.message == "the server did not answer: the connection was refused"
     async with RawServer().listening(port):
         assert await still_works(client), "a modern connection outlives a restart of its server"
@@ -239,7 +245,7 @@ async def test_a_redirect_to_another_origin_is_not_followed_and_gets_no_credenti
         answer = raw_answer(307, location=stranger.url)
         async with RawServer(**{"resources/list": answer}).listening() as server, connected(server.url) as client:
             error = await error_of_list(client)
-            assert error.data == {"kind": "http", "delivered": "rejected", "status": 307}
+            assert transport_facts(error.code, error.data) == {"kind": "http", "delivered": "maybe", "status": 307}
             assert await still_works(client)
         assert stranger.requests == []
 
@@ -253,32 +259,65 @@ async def test_a_redirect_within_the_origin_is_followed():
             assert client.protocol_version == "2026-07-28"
 
 
-async def test_a_forgotten_session_reaches_the_call_as_the_sdk_puts_it():
-    def initialize(request: Any) -> bytes:
-        return json_answer(result=LEGACY)(request).replace(
-            b"HTTP/1.1 200 Whatever\r\n", b"HTTP/1.1 200 OK\r\nmcp-session-id: s1\r\n"
-        )
+def initialize_with_session(request: Any) -> bytes:
+    return json_answer(result=LEGACY)(request).replace(
+        b"HTTP/1.1 200 Whatever\r\n", b"HTTP/1.1 200 OK\r\nmcp-session-id: s1\r\n"
+    )
 
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        raw_answer(404),
+        raw_answer(404, b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}'),
+        raw_answer(404, b'{"jsonrpc":"2.0","id":"server-error","error":{"code":-32001,"message":"no such session"}}'),
+        json_answer(404, error={"code": -32600, "message": "whatever"}),
+    ],
+    ids=["no body", "no id", "an id of its own", "an invalid request"],
+)
+async def test_a_session_is_forgotten_where_the_status_says_so(answer):
     answers = {
         "server/discover": raw_answer(404),
-        "initialize": initialize,
+        "initialize": initialize_with_session,
         "notifications/initialized": raw_answer(202),
         "GET": raw_answer(405),
         "DELETE": raw_answer(404),
-        "resources/list": raw_answer(404),
+        "resources/list": answer,
     }
     async with RawServer(**answers).listening() as server, connected(server.url) as client:
         error = await error_of_list(client)
-        assert (error.code, error.message) == (-32600, "Session terminated")
+        assert transport_facts(error.code, error.data) == {"kind": "session", "delivered": "no", "status": 404}
+
+
+@pytest.mark.parametrize(
+    "error", [{"code": -32601, "message": "Method not found"}, {"code": -32002, "message": "Session not found"}]
+)
+async def test_a_404_that_answers_the_request_itself_is_no_forgotten_session(error):
+    answers = {
+        "initialize": initialize_with_session,
+        "notifications/initialized": raw_answer(202),
+        "GET": raw_answer(405),
+        "DELETE": raw_answer(404),
+        "resources/list": json_answer(404, error=error),
+    }
+    async with RawServer(**answers).listening() as server, connected(server.url, "legacy") as client:
+        raised = await error_of_list(client)
+        assert (raised.code, raised.message) == (error["code"], error["message"])
+
+
+async def test_a_404_without_a_session_says_nothing_of_one():
+    answer = json_answer(404, error={"code": -32600, "message": "Session not found"})
+    async with RawServer(**{"resources/list": answer}).listening() as server, connected(server.url) as client:
+        assert (await error_of_list(client)).code == -32600
 
 
 async def test_ending_a_session_does_not_wait_for_a_server_that_hangs():
-    def initialize(request: Any) -> bytes:
-        return json_answer(result=LEGACY)(request).replace(
-            b"HTTP/1.1 200 Whatever\r\n", b"HTTP/1.1 200 OK\r\nmcp-session-id: s1\r\n"
-        )
-
-    answers = {"initialize": initialize, "notifications/initialized": raw_answer(202), "GET": None, "DELETE": None}
+    answers = {
+        "initialize": initialize_with_session,
+        "notifications/initialized": raw_answer(202),
+        "GET": None,
+        "DELETE": None,
+    }
     async with RawServer(**answers).listening() as server:
         with anyio.fail_after(5):
             async with connected(server.url, "legacy"):

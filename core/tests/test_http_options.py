@@ -93,7 +93,7 @@ def test_a_header_value_must_be_a_text():
 
 
 def test_s6_the_representation_holds_no_secret():
-    options = HttpOptions(url="https://u:canary1@example.org/mcp?key=canary2", headers={"X-Key": "canary3"})
+    address = "https://u:canary1@canary2.example.org/canary3?key=canary4"
+    options = HttpOptions(url=address, headers={"X-Key": "canary5"})
     assert "canary" not in repr(options) + str(options)
-    assert "example.org" in repr(options)
     assert "X-Key" in repr(options)

@@ -60,7 +60,10 @@ def _documentation(home: ModuleType, name: str) -> str | None:
         return inspect.getdoc(value) if value.__doc__ else None
     for statement, below in pairwise(ast.parse(inspect.getsource(home)).body):
         match statement, below:
-            case ast.Assign(targets=[ast.Name(id=found)]), ast.Expr(ast.Constant(str(text))) if found == name:
+            case (
+                ast.Assign(targets=[ast.Name(id=found)]) | ast.AnnAssign(target=ast.Name(id=found)),
+                ast.Expr(ast.Constant(str(text))),
+            ) if found == name:
                 return text
     return None
 

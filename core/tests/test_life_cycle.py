@@ -8,7 +8,6 @@ import looptime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.life_cycle import LifeCycle
 
@@ -240,21 +239,27 @@ def other_loop():
     loop.close()
 
 
-async def test_s16_it_cannot_be_used_from_another_loop_while_it_runs(engines, other_loop):
-    engine = engines(starting=0, stopping=0)
-    assert await asyncio.wrap_future(other_loop(engine.life.bring_up())) == 1
+def test_s16_it_cannot_be_used_from_another_loop_while_it_runs(other_loop):
+    engine = Engine(starting=0, stopping=0)
+    assert other_loop(engine.life.bring_up()).result(10) == 1
     with pytest.raises(MCPConnectionError, match="belongs to another event loop"):
-        await engine.life.bring_up()
+        asyncio.run(engine.life.bring_up())
     assert engine.life.running == 1
 
 
-async def test_s14_it_can_be_stopped_from_another_loop(engines, other_loop):
-    engine = engines(starting=0, stopping=0)
-    await asyncio.wrap_future(other_loop(engine.life.bring_up()))
-    await engine.life.take_down()
-    assert engine.life.down
-    assert engine.up == set()
-    assert await engine.life.bring_up() == 2
+def test_s14_it_can_be_stopped_from_another_loop_and_started_there(other_loop):
+    engine = Engine(starting=0, stopping=0)
+    other_loop(engine.life.bring_up()).result(10)
+
+    async def stop_and_start() -> int:
+        async with asyncio.timeout(10):
+            await engine.life.take_down()
+            assert engine.life.down
+            assert engine.up == set()
+            return await engine.life.bring_up()
+
+    assert asyncio.run(stop_and_start()) == 2
+    assert engine.wrongs == []
 
 
 TIMES = st.integers(0, 6).map(float)

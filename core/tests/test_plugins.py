@@ -4,7 +4,9 @@ import importlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
 
@@ -34,6 +36,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         entry: str | None = None,
         version: str = "1.0",
         folder: str = "site",
+        entry_points: bool = True,
     ) -> Path:
         site = tmp_path / folder
         module = distribution.replace("-", "_")
@@ -45,9 +48,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (metadata / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n", encoding="utf-8"
         )
-        (metadata / "entry_points.txt").write_text(
-            f"[mcp_orchestra]\n{plugin or distribution} = {entry or module}\n", encoding="utf-8"
-        )
+        if entry_points:
+            (metadata / "entry_points.txt").write_text(
+                f"[mcp_orchestra]\n{plugin or distribution} = {entry or module}\n", encoding="utf-8"
+            )
         if str(site) not in sys.path:
             monkeypatch.syspath_prepend(site)
         importlib.invalidate_caches()
@@ -185,6 +189,31 @@ def test_a_distribution_that_is_on_the_path_twice_counts_once_where_it_is_import
     assert (info.version, info.state, info.offers) == ("2.0", "active", ("transport new",))
 
 
+def test_a_distribution_that_hides_another_of_its_name_hides_its_plugins_too(install: Install):
+    install("acme-tcp", good("old"), version="1.0", folder="wheels")
+    install("Acme.TCP", "", version="2.0", folder="checkout", entry_points=False)
+    assert [info.name for info in discovered().installed() if info.name == "acme-tcp"] == []
+    assert imported() == []
+
+
+def test_threads_that_discover_at_once_find_each_plugin_once_and_imported(install: Install):
+    for number in range(5):
+        install(f"acme-{number}", good(f"tcp-{number}"))
+    expected = {f"tcp-{number}" for number in range(5)}
+    manager = PluginManager()
+    start = threading.Barrier(4, timeout=20)
+
+    def discover() -> set[str]:
+        start.wait()
+        manager.discover()
+        return expected & {spec.name for spec in manager.transports()}
+
+    with ThreadPoolExecutor(4) as threads:
+        seen = [future.result(20) for future in [threads.submit(discover) for _ in range(4)]]
+    assert seen == [expected] * 4
+    assert sorted(imported()) == [f"acme-{number}" for number in range(5)]
+
+
 @pytest.mark.parametrize("damage", [b"[mcp_orchestra]\nno equals sign\n", b"[mcp_orchestra]\ntcp = \xff\n"])
 def test_a_distribution_with_damaged_entry_points_is_left_out_with_a_warning(
     install: Install, caplog: pytest.LogCaptureFixture, damage: bytes
@@ -250,6 +279,14 @@ BROKEN = {
         hook("yield", signature="def mcp_orchestra_transports(config)"),
         "its hook mcp_orchestra_transports asks for 'config', an argument that the hook does not have",
     ),
+    "raises what is no Exception while imported": (
+        "import asyncio; raise asyncio.CancelledError('hunter2')",
+        "it raises CancelledError while it is imported (acme_broken, line 3)",
+    ),
+    "skips itself like a test": (
+        "import pytest; pytest.skip('hunter2', allow_module_level=True)",
+        "it raises Skipped while it is imported (acme_broken, line 3)",
+    ),
     "raises in the hook": (
         hook("return int('hunter2')"),
         "it raises ValueError in its hook mcp_orchestra_transports (acme_broken, line 6)",
@@ -257,6 +294,10 @@ BROKEN = {
     "raises in the hook after a good record": (
         hook("yield TransportSpec(name='half', open=print)", "raise LookupError('hunter2')"),
         "it raises LookupError in its hook mcp_orchestra_transports (acme_broken, line 7)",
+    ),
+    "raises what is no Exception in the hook": (
+        hook("raise GeneratorExit('hunter2')"),
+        "it raises GeneratorExit in its hook mcp_orchestra_transports (acme_broken, line 6)",
     ),
     "exits in the hook": (
         hook("raise SystemExit"),
@@ -314,6 +355,21 @@ BROKEN = {
     "gives options that are no model": (
         hook("yield TransportSpec(name='tcp', open=print, options=dict)"),
         "'options' of its transport 'tcp' is not a pydantic model",
+    ),
+    "gives options that only look like a model": (
+        hook(
+            "Options = type('Options', (), {'model_validate': None})",
+            "yield TransportSpec(name='tcp', open=print, options=Options)",
+        ),
+        "'options' of its transport 'tcp' is not a pydantic model",
+    ),
+    "gives a text for a flag": (
+        hook("yield TransportSpec(name='tcp', open=print, legacy_only='no')"),
+        "'legacy_only' of its transport 'tcp' is 'no': it must be True or False",
+    ),
+    "gives a number for a text": (
+        hook("yield TransportSpec(name='tcp', open=print, deprecated=5)"),
+        "'deprecated' of its transport 'tcp' is 5: it must be a text or None",
     ),
     "offers one name twice, without end": (
         hook("while True:", "    yield TransportSpec(name='tcp', open=print)"),

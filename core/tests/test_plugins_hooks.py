@@ -1,5 +1,6 @@
 """The three hooks, asked through plug-ins that are registered in this process; and what their declarations promise."""
 
+import asyncio
 from inspect import cleandoc
 from textwrap import dedent
 from types import ModuleType, SimpleNamespace
@@ -145,6 +146,47 @@ def test_registered_plugins_that_offer_one_policy_are_an_error_and_the_first_sta
     with pytest.raises(PluginError, match=r"two plug-ins offer the routing policy 'dice': 'mine'.*'yours'"):
         manager.register(offering(routing_policies=[RoutingPolicySpec(name="dice", create=repr)]), "yours")
     assert manager.routing_policies() == [dice]
+
+
+@pytest.mark.parametrize(
+    ("hooks", "flag"),
+    [
+        ({"transports": [TransportSpec(name="bad", open=print, spawns_process="no")]}, "spawns_process"),
+        ({"cache_backends": [CacheBackendSpec(name="bad", open=print, blocking="no")]}, "blocking"),
+        ({"cache_backends": [CacheBackendSpec(name="bad", open=print, persistent=1)]}, "persistent"),
+        ({"routing_policies": [RoutingPolicySpec(name="bad", create=print, stateful=None)]}, "stateful"),
+    ],
+)
+def test_a_flag_that_is_neither_true_nor_false_is_refused(hooks: dict, flag: str):
+    with pytest.raises(PluginError, match=f"'{flag}' of its .* 'bad' is .*: it must be True or False"):
+        PluginManager().register(offering(**hooks), "mine")
+
+
+def test_whatever_a_registered_plugin_raises_is_an_error_of_ours():
+    class Mine:
+        @hookimpl
+        def mcp_orchestra_transports(self):
+            raise asyncio.CancelledError
+
+    with pytest.raises(PluginError, match="raises CancelledError in its hook mcp_orchestra_transports"):
+        PluginManager().register(Mine(), "mine")
+
+
+def test_looking_something_up_among_many_plugins_does_not_compare_each_with_each():
+    read = []
+
+    class Watched(TransportSpec):
+        def __getattribute__(self, name: str) -> object:
+            if name == "aliases":
+                read.append(self)
+            return super().__getattribute__(name)
+
+    manager = PluginManager()
+    for number in range(50):
+        manager.register(offering(transports=[Watched(name=f"t{number}", open=print)]), f"p{number}")
+    read.clear()
+    assert manager.transport("t49").name == "t49"
+    assert len(read) <= 5 * 50
 
 
 def test_a_registered_plugin_whose_name_is_disabled_is_listed_and_not_asked():

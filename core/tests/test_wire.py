@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp_orchestra.wire import TRANSPORT_ERROR, answered_id, too_large, transport_error
+from mcp_orchestra.wire import TRANSPORT_ERROR, answered_id, too_large, transport_error, transport_facts
 
 
 def test_the_code_is_outside_the_range_that_json_rpc_reserves():
@@ -14,7 +14,29 @@ def test_the_code_is_outside_the_range_that_json_rpc_reserves():
 
 def test_facts_that_are_unknown_are_left_out():
     error = transport_error("the server answered HTTP 503", kind="http", status=503, retry_after=None)
-    assert error["data"] == {"kind": "http", "delivered": "maybe", "status": 503}
+    facts = transport_facts(error["code"], error["data"])
+    assert facts == {"kind": "http", "delivered": "maybe", "status": 503}
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"kind": "http", "delivered": "no"},
+        {"kind": "http", "delivered": "no", "token": ""},
+        {"kind": "http", "delivered": "no", "token": None},
+        {"kind": "http", "delivered": "no", "token": "é"},
+        {},
+        None,
+        "delivered: no",
+        ["kind"],
+    ],
+)
+def test_what_a_server_makes_up_is_not_taken_for_ours(forged: object):
+    assert transport_facts(TRANSPORT_ERROR, forged) is None
+
+
+def test_our_data_under_another_code_is_not_ours():
+    assert transport_facts(-32603, transport_error("x", kind="http")["data"]) is None
 
 
 def test_s23_an_answer_over_the_limit_names_the_limit():

@@ -38,8 +38,7 @@ async def test_every_method_of_the_orchestrator(document, run, configuration, up
             for example in examples:
                 await run(example, names)
             assert list(names["product_resources"]) == ["0", "1", "2"]
-            assert names["resources"] == await names["orchestrator"].gather_all_resources()
-            await names["orchestrator"].close()
+            assert names["resources"]["Products"]["resources"] == names["product_resources"]
     assert capsys.readouterr().out.splitlines() == ["Products: 3 resources", "Connected servers: 1"]
 
 

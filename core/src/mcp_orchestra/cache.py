@@ -6,25 +6,26 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
-from mcp_orchestra.cache_entry import Entry, Fetched, decode, encode
-from mcp_orchestra.copies import copy_data, copy_json
+from mcp_orchestra.cache_entry import Entry, Fetched, decode, decode_data, encode, pack, unpack
+from mcp_orchestra.copies import Original, copy_data
 from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.single_flight import Flight, SingleFlight
-from mcp_orchestra.store_guard import StoreGuard, StoreTroubles
-from mcp_orchestra.types import CacheStore, StoredEntry
+from mcp_orchestra.store_guard import Reading, StoreGuard, StoreTroubles
+from mcp_orchestra.types import CacheStore, KeepsObjects, StoredEntry
 
 __all__ = ["Fetched", "ResourceCache", "resources_key", "tools_key"]
 
 _logger = logging.getLogger(__name__)
 
 _LONGEST_TTL = 10**10  # three hundred years: more would cost the clock its fractions of a second
-_EXPIRED = Entry({}, float("-inf"))
+_EXPIRED = Entry({}, 0.0, float("-inf"))
+_CLOCK_SKEW = 1.0  # seconds: so far may the clocks of hosts that share a store be apart
 
-_Found = dict[str, dict[str, Any]]
 _Answer = Callable[[], dict[str, Any]]
 """Makes a copy of an answer for each one who waited for it."""
+_Found = dict[str, _Answer]
 
 
 def resources_key(server_id: str) -> str:
@@ -44,16 +45,22 @@ class ResourceCache:
     store. What is handed out is the caller's own: changing it does not change what is served. A store that fails,
     hangs or returns something strange is a miss, with one warning for each burst of failures.
 
-    The synchronous methods are for any thread. With a ``blocking`` store they wait for it, at most ``store_timeout``.
+    Which values can be kept depends on the store. One in the memory of this process, as the default is, keeps objects:
+    whatever can be copied, and nothing has to be encoded or decoded for it (`KeepsObjects`). Any other keeps bytes, and
+    takes what JSON can hold: anything that could restore more from bytes, such as pickle, could also run code that
+    somebody put there.
+
+    The synchronous methods are for any thread. With a ``blocking`` store they wait for it, within ``store_timeout``.
     The asynchronous ones are for one event loop at a time.
 
     Args:
         ttl_seconds: Seconds for which an entry is served.
-        store: Where the bytes live; it belongs to the cache from here on. By default the installed backend named
+        store: Where the entries live; it belongs to the cache from here on. By default the installed backend named
             ``memory``.
         blocking: Whether the store waits for a disk or a network; its calls are then made in a thread.
         clock: Seconds. Monotonic for a store that dies with the process, ``time.time`` for one that does not.
-        store_timeout: Seconds to wait for a blocking store.
+        store_timeout: Seconds that a call to a blocking store may take. It may wait four times as long for its turn
+            while the store is busy with others; look-ups that wait are then made together.
 
     Raises:
         ValueError: ``ttl_seconds`` is not a number above 0 (and at most 10 ** 10).
@@ -73,6 +80,8 @@ class ResourceCache:
         self._clock = clock
         if store is None:
             store, blocking = _open_memory()
+        self._store = store
+        self._objects = store if isinstance(store, KeepsObjects) else None
         self._troubles = StoreTroubles(f"the cache store {type(store).__name__}", clock)
         self._guard = StoreGuard(store, blocking=blocking, timeout=store_timeout, troubles=self._troubles)
         self._flights: SingleFlight[_Answer] = SingleFlight()
@@ -94,19 +103,20 @@ class ResourceCache:
             TypeError: The key is not a text.
         """
         keys = (_checked(key),)
-        found: _Found = self._guard.call(partial(self._read, keys), {})
-        self._count_requests(keys, found)
-        return found.get(key)
+        return self._hand_out(keys, self._guard.call(Reading(keys, self._read), {})).get(key)
 
     def set(self, key: str, data: dict[str, Any]) -> None:
         """Keep the data under ``key`` for the time to live, replacing what was there.
 
+        What is being fetched for the key at this moment is older: it is handed out but not kept.
+
         Raises:
-            TypeError: The key is not a text, or the data would not come back equal after being written as JSON.
+            TypeError: The key is not a text, or the data not a dict that the store can keep: one that can be copied for
+                a store in memory, for another one that would come back equal after being written as JSON.
         """
-        entry = Entry(data, self._clock() + self._ttl)
-        value, _ = encode(_checked(key), entry)
-        write = _Write(key, StoredEntry(value, entry.expires_at))
+        now = self._clock()
+        write, _ = self._encoded(_checked(key), Entry(data, now, now + self._ttl))
+        self._flights.forget(key)
         self._guard.call(partial(self._write, write), None)
         self._see_to(write)
 
@@ -151,9 +161,7 @@ class ResourceCache:
     async def lookup(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return what is fresh of ``keys`` in one call to the store; counts a hit or a miss for each distinct key."""
         distinct = tuple(dict.fromkeys(keys))
-        found: _Found = await self._guard.acall(partial(self._read, distinct), {})
-        self._count_requests(distinct, found)
-        return found
+        return self._hand_out(distinct, await self._guard.acall(Reading(distinct, self._read), {}))
 
     async def fetch(self, key: str, fetch: Callable[[], Awaitable[Fetched]]) -> dict[str, Any]:
         """Return the answer for a key that `lookup` did not find, and keep it.
@@ -176,28 +184,41 @@ class ResourceCache:
 
     async def _fetch(self, key: str, fetch: Callable[[], Awaitable[Fetched]], flight: Flight[_Answer]) -> _Answer:
         # An earlier flight may have landed between this caller's look-up and now.
-        found: _Found = await self._guard.acall(partial(self._read, (key,)), {})
+        found: _Found = await self._guard.acall(Reading((key,), self._read, shared=True), {})
         if key in found:
-            return partial(copy_json, found[key])
+            return found[key]
         fetched = await fetch()
         if not fetched.cacheable:
             return partial(copy_data, fetched.data)
-        entry = Entry(fetched.data, self._clock() + self._ttl, fetched.ttl_ms, fetched.scope)
+        now = self._clock()
         try:
-            value, data = encode(key, entry)
+            entry = Entry(fetched.data, now, now + self._ttl, fetched.ttl_ms, fetched.scope)
+            write, data = self._encoded(key, entry, flight)
         except TypeError as problem:
             if key not in self._refused:
                 self._refused.add(key)
                 _logger.warning("not kept: %s", problem)
             return partial(copy_data, fetched.data)
-        write = _Write(key, StoredEntry(value, entry.expires_at), flight)
         await self._guard.acall(partial(self._write, write), None)
         self._see_to(write)
-        return partial(copy_json, data)
+        return Original(data).copy
 
-    def _read(self, keys: tuple[str, ...], store: CacheStore) -> _Found:
-        """Return the fresh data under these keys; drop what is expired or was never stored by a cache."""
-        stored = store.get_many(keys)
+    def _encoded(
+        self, key: str, entry: Entry, flight: Flight[_Answer] | None = None
+    ) -> "tuple[_Write, dict[str, Any]]":
+        """Return what is to be written, and the data as it will be read."""
+        if (objects := self._objects) is not None:
+            stored, data = pack(key, entry)
+            return _Write(key, lambda: objects.set_objects({key: stored}), flight), data
+        value, data = encode(key, entry)
+        return _Write(key, lambda: self._store.set_many({key: StoredEntry(value, entry.expires_at)}), flight), data
+
+    def _read(self, keys: tuple[str, ...], shared: bool, store: CacheStore) -> _Found:
+        """Return the fresh data under these keys; drop what is expired or was never stored by a cache.
+
+        Each answer may be taken once, or if it is shared as often as there are takers.
+        """
+        stored = store.get_many(keys) if self._objects is None else self._objects.get_objects(keys)
         now = self._clock()
         found: _Found = {}
         expired: list[str] = []
@@ -206,26 +227,56 @@ class ResourceCache:
             if (kept := stored.get(key)) is None:
                 continue
             try:
-                entry = decode(key, kept.value) if now < kept.expires_at else _EXPIRED
+                opened = self._opened(key, kept.value, shared) if now < kept.expires_at else (_EXPIRED, dict)
             except (ValueError, TypeError, AttributeError):
                 junk.append(key)
                 self._troubles.failed("an entry that is not what was stored")
                 continue
-            if entry is None:
+            if opened is None:
                 continue
-            if now < entry.expires_at:
-                found[key] = entry.data
+            entry, answer = opened
+            # A time to live that was longer when the entry was stored, and a clock that was put back, must not matter.
+            if now < entry.expires_at and -_CLOCK_SKEW <= now - entry.stored_at < self._ttl:
+                found[key] = answer
             else:
                 expired.append(key)
         if expired or junk:
             self._drop(store, expired, junk)
         return found
 
+    def _opened(self, key: str, value: object, shared: bool) -> tuple[Entry, _Answer] | None:
+        if self._objects is not None:
+            kept = unpack(key, value)
+            return kept.entry, kept.original.copy
+        value = cast("bytes", value)
+        entry = decode(key, value)
+        if entry is None:
+            return None
+        # Decoding anew takes no longer than copying, unless the copies are many.
+        return entry, partial(decode_data, value) if shared else partial(_itself, entry.data)
+
+    def _hand_out(self, keys: tuple[str, ...], found: _Found) -> dict[str, dict[str, Any]]:
+        """Return copies of what was asked for, and count hits and misses."""
+        answers: dict[str, dict[str, Any]] = {}
+        for key in keys:
+            if (answer := found.get(key)) is not None:
+                try:
+                    answers[key] = answer()
+                except Exception as error:  # noqa: BLE001  # a value's own __deepcopy__ may raise anything
+                    self._guard.condemn(key)
+                    self._troubles.failed("an entry that cannot be copied any more", error)
+        with self._counters:
+            self._hits += len(answers)
+            self._misses += len(keys) - len(answers)
+        return answers
+
     def _drop(self, store: CacheStore, expired: list[str], junk: list[str]) -> None:
         try:
             store.delete_many(expired + junk)
-        except Exception as error:  # noqa: BLE001  # a store that cannot write can still be read
-            self._troubles.failed(type(error).__name__)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a store that cannot write can still be read
+            self._troubles.failed(type(error).__name__, error)
         else:
             self._count_evictions(len(expired))
 
@@ -234,11 +285,12 @@ class ResourceCache:
         # Asked at this point, where no other call can come between: an invalidation either shows here or deletes later.
         if write.flight is None or write.flight.current:
             try:
-                evicted = _whole(store.set_many({write.key: write.entry}))
-            except Exception:
+                evicted = write.put()
+            except BaseException:
                 self._guard.condemn(write.key)
                 raise
-            self._count_evictions(evicted)
+            method = "set_many" if self._objects is None else "set_objects"
+            self._count_evictions(self._whole(method, "evicted", evicted))
 
     def _see_to(self, write: "_Write") -> None:
         """See to it that what could not be replaced is not served any more."""
@@ -246,17 +298,20 @@ class ResourceCache:
             self._guard.condemn(write.key)
 
     def _purge(self, store: CacheStore) -> int:
-        removed = _whole(store.purge(self._clock()))
+        removed = self._whole("purge", "removed", store.purge(self._clock()))
         self._count_evictions(removed)
         return removed
 
     def _count_items(self, store: CacheStore) -> int:
-        return _whole(store.count(self._clock()))
+        return self._whole("count", "fresh", store.count(self._clock()))
 
-    def _count_requests(self, keys: tuple[str, ...], found: _Found) -> None:
-        with self._counters:
-            self._hits += len(found)
-            self._misses += len(keys) - len(found)
+    def _whole(self, method: str, which: str, number: object) -> int:
+        """Return a number that a store returned, 0 for one that is none: what it was asked to do is done."""
+        if isinstance(number, int) and number >= 0:
+            return number
+        found = "a negative number" if isinstance(number, int) else type(number).__name__
+        self._troubles.failed(f"{method} must return how many entries were {which}, not {found}")
+        return 0
 
     def _count_evictions(self, number: int) -> None:
         with self._counters:
@@ -268,7 +323,8 @@ class _Write:
     """An entry on its way into the store."""
 
     key: str
-    entry: StoredEntry
+    put: Callable[[], object]
+    """Gives it to the store."""
     flight: Flight[_Answer] | None = None
     """Where it comes from, if it was fetched."""
     begun: bool = False
@@ -286,16 +342,14 @@ def _checked(key: str) -> str:
     return key
 
 
-def _whole(number: object) -> int:
-    if isinstance(number, int) and number >= 0:
-        return number
-    raise TypeError("a store must return how many entries there were")
+def _itself(data: dict[str, Any]) -> dict[str, Any]:
+    return data
 
 
 def _open_memory() -> tuple[CacheStore, bool]:
-    from mcp_orchestra.plugins import PluginManager  # loads every plug-in, which only this needs
+    from mcp_orchestra.plugins import PluginManager  # needs pluggy, and who brings a store of his own does not
 
-    plugins = PluginManager()
+    plugins = PluginManager(only=("memory",))
     plugins.discover()
     backend = plugins.cache_backend("memory")
     return backend.open(backend.options() if backend.options is not None else None), backend.blocking

@@ -1,16 +1,22 @@
-"""What is kept under a key: the cached data and what was said about it, as bytes that prove whose they are.
+"""What is kept under a key: the cached data and what was said about it, in a form that proves whose it is.
 
-The bytes are JSON and carry their own key and expiry, so a store that mixes up keys or keeps an entry for too long can
-cause a miss but never a wrong or an outdated answer. JSON is the only format: nothing that is read back can run code.
+Most stores keep bytes. They are JSON and nothing else: nothing that is read back can run code. A store in the memory of
+this process may keep the object itself (`KeepsObjects`), which is faster, and takes what JSON cannot carry. Either form
+carries its own key and times, so a store that mixes up keys or keeps an entry for too long can cause a miss but never a
+wrong or an outdated answer.
 """
 
 from dataclasses import dataclass
 from math import isfinite
+from types import NoneType
 from typing import Any, Literal, NamedTuple, cast
 
 from pydantic_core import from_json, to_json
 
-__all__ = ["CacheScope", "Entry", "Fetched", "decode", "encode"]
+from mcp_orchestra.copies import Original
+from mcp_orchestra.types import StoredObject
+
+__all__ = ["CacheScope", "Entry", "Fetched", "Kept", "decode", "decode_data", "encode", "pack", "unpack"]
 
 CacheScope = Literal["public", "private"]
 
@@ -36,10 +42,22 @@ class Entry(NamedTuple):
     """A cached answer."""
 
     data: dict[str, Any]
+    stored_at: float
+    """On the cache's clock."""
     expires_at: float
     """On the cache's clock: fresh before, expired from then on."""
     ttl_ms: int | None = None
     scope: CacheScope = "private"
+
+
+class Kept(NamedTuple):
+    """An entry as a store that keeps objects has it."""
+
+    key: str
+    entry: Entry
+    """Its data is shared and not to be changed."""
+    original: Original
+    """Makes copies of the data."""
 
 
 def encode(key: str, entry: Entry) -> tuple[bytes, dict[str, Any]]:
@@ -54,10 +72,18 @@ def encode(key: str, entry: Entry) -> tuple[bytes, dict[str, Any]]:
     Raises:
         TypeError: The data is not a dict, or would not come back equal; the message says where.
     """
-    if not isinstance(entry.data, dict):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
-        raise TypeError(f"the data for cache key {key!r} must be a dict, not {type(entry.data).__name__}")
+    _check(key, entry)
+    envelope = {
+        "v": _VERSION,
+        "key": key,
+        "data": entry.data,
+        "stored_at": entry.stored_at,
+        "expires_at": entry.expires_at,
+        "ttl_ms": entry.ttl_ms,
+        "scope": entry.scope,
+    }
     try:
-        value = to_json({"v": _VERSION, "key": key, **entry._asdict()}, inf_nan_mode="null")
+        value = to_json(envelope, inf_nan_mode="null")
         returned = from_json(value)["data"]
         if returned == entry.data:
             return value, returned
@@ -82,12 +108,73 @@ def decode(key: str, value: bytes) -> Entry | None:
         envelope = from_json(value)
         if envelope["v"] != _VERSION:
             return None
-        entry = Entry(envelope["data"], envelope["expires_at"], envelope["ttl_ms"], envelope["scope"])
-        if envelope["key"] == key and type(entry.data) is dict and type(entry.expires_at) is float:
+        entry = Entry(*(envelope[field] for field in ("data", "stored_at", "expires_at", "ttl_ms", "scope")))
+        if envelope["key"] == key and _is_entry(entry):
             return entry
     except (ValueError, TypeError, LookupError):
         pass
     raise ValueError("not a cache entry of this key")
+
+
+def decode_data(value: bytes) -> dict[str, Any]:
+    """Return the data in bytes that `decode` took for an entry."""
+    return cast("dict[str, Any]", from_json(value)["data"])
+
+
+def pack(key: str, entry: Entry) -> tuple[StoredObject, dict[str, Any]]:
+    """Turn an entry into an object, with data that is nobody else's.
+
+    Returns:
+        The object, and the data in it, which is not to be changed.
+
+    Raises:
+        TypeError: The data is not a dict or cannot be copied; the message says where.
+    """
+    _check(key, entry)
+    try:
+        original = Original(entry.data)
+    except Exception:  # noqa: BLE001  # a value's own __deepcopy__ may raise anything
+        raise TypeError(
+            f"the data for cache key {key!r} cannot be kept: {_uncopied(entry.data)} cannot be copied"
+        ) from None
+    kept = Kept(key, entry._replace(data=original.data), original)
+    return StoredObject(kept, entry.expires_at, original.size), original.data
+
+
+def unpack(key: str, value: object) -> Kept:
+    """Return what was made of an entry that is found under ``key``.
+
+    Raises:
+        ValueError: The object is not what was stored under this key.
+    """
+    if isinstance(value, Kept) and value.key == key:
+        return value
+    raise ValueError("not a cache entry of this key")
+
+
+def _check(key: str, entry: Entry) -> None:
+    if not isinstance(entry.data, dict):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
+        raise TypeError(f"the data for cache key {key!r} must be a dict, not {type(entry.data).__name__}")
+
+
+def _is_entry(entry: Entry) -> bool:
+    """Whether fields that were read from bytes are of the types that they are declared with."""
+    return (
+        type(entry.data) is dict
+        and type(entry.stored_at) is float
+        and type(entry.expires_at) is float
+        and type(entry.ttl_ms) in (int, NoneType)
+        and entry.scope in ("public", "private")
+    )
+
+
+def _uncopied(data: dict[str, Any]) -> str:
+    for key, item in data.items():
+        try:
+            Original({"": item})
+        except Exception:  # noqa: BLE001  # as above
+            return f"data[{key!r}] ({type(item).__name__})"
+    return "a part of data"
 
 
 def _problem(value: object, place: str, depth: int = 0) -> str:

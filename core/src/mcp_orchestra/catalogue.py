@@ -1,13 +1,16 @@
 """Which tools there are, under names that are unique by construction, and how a call finds its server.
 
-A tool keeps its own name while no other connected server has one like it; otherwise each is called
+A tool keeps its own name while no other server is known to have one like it; otherwise each is called
 ``<server id>__<tool>``. Server ids contain no double underscore and do not end with one, so the first double
-underscore always divides the two, and a tool that calls itself like a prefixed name is prefixed too.
+underscore always divides the two, and a tool that calls itself like a prefixed name is prefixed too. A server that is
+down keeps its claim: a name must not pass to another server because the first one has gone away.
 """
 
+import asyncio
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalogue", "ToolInfo"]
 
+logger: logging.Logger = logging.getLogger(__name__)
+
 _SEPARATOR = "__"
 
 
@@ -54,6 +59,21 @@ class ToolInfo:
     """What the server says of it; not to be trusted (specification 2026-07-28, server/tools)."""
 
 
+@dataclass
+class _Listed:
+    """What the servers that were asked said of their tools."""
+
+    tools: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict[str, list[Mapping[str, Any]]])
+    failures: dict[str, MCPOrchestratorException] = field(default_factory=dict[str, MCPOrchestratorException])
+
+    def having(self, names: Sequence[str], servers: Sequence[MCPServerInfo]) -> tuple[list[MCPServerInfo], str]:
+        """Return the servers that have a tool of the first of these names that any has, and that name."""
+        for name in names:
+            if found := [i for i in servers if any(t["name"] == name for t in self.tools.get(i.server_id, ()))]:
+                return found, name
+        return [], names[0]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
     """The tools of all servers."""
@@ -62,17 +82,24 @@ class Catalogue:
     connections: Connections
     cache: ResourceCache
     router: Router
+    fail_fast: bool
+    _claims: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """The names that each server's tools had when they were last listed."""
 
     async def tools(self) -> list[ToolInfo]:
         """Return the tools of every connected server, in priority order; one that cannot list its own is left out.
 
         Raises:
             NoMCPAvailableError: No server is connected.
+            MCPConnectionError: A server cannot list its tools, and the configuration says to fail fast.
         """
         servers = self.registry.get_connected_servers()
         if not servers:
             raise NoMCPAvailableError("no server is connected", {"servers": dict(self.connections.states())})
-        return list(self._named(await self._listed(servers)))
+        listed = await self._listed(servers)
+        if listed.failures and self.fail_fast:
+            raise next(iter(listed.failures.values()))
+        return list(self._named(listed))
 
     async def call(
         self,
@@ -89,59 +116,87 @@ class Catalogue:
             arguments: The tool's arguments.
             servers: Who may be asked.
             question: Why just these; with it several servers may have the tool, and the routing policy decides.
-            timeout: Seconds to wait for the result.
+            timeout: Seconds to find the tool, and seconds to wait for its result.
         """
         wanted_id, tool = self._split(name)
         if wanted_id is not None:
-            servers = [info for info in servers if info.server_id == wanted_id]
-        candidates = await self._offering(name, tool, servers)
-        if len(candidates) > 1 and question is None:
-            names = ", ".join(f"{info.server_id}{_SEPARATOR}{tool}" for info in candidates)
-            raise ToolNotFoundError(
-                f"several servers offer the tool {tool!r}: call {names}, or give server=, domain= or capability=",
-                {"tool": name, "candidates": [info.server_id for info in candidates], "delivered": "no"},
-            )
-        if len(candidates) > 1 and question is not None:
+            wanted = [info for info in servers if info.server_id == wanted_id]
+            if wanted or question is not None:
+                servers = wanted
+            else:
+                tool = name  # another server was named: this is a tool of its own that looks like a prefixed one
+        try:
+            async with asyncio.timeout(timeout):
+                candidates, tool = await self._offering(name, tool, servers)
+        except TimeoutError:
+            raise ToolCallError(
+                f"the tool {name!r} was not found within {timeout:.3g} s",
+                {"tool": name, "cause": "timeout", "delivered": "no", "retryable": True},
+            ) from None
+        if question is not None:
             candidates = self.router.order(question, candidates)
+        else:
+            self._refuse_ambiguous(name, tool, candidates, servers)
         attempts: list[Mapping[str, Any]] = []
-        error: MCPOrchestratorException | None = None
         for info in candidates:
             connection = self.connections[info.server_id]
             await connection.revive(REVIVE_SECONDS)
             try:
                 return await connection.client.call_tool(tool, arguments, timeout=timeout)
             except ToolCallError as failure:
-                error = failure
                 attempts.append(attempt_of(info, failure))
-                if not may_ask_another("call", failure):
-                    break
-        if error is None:
-            raise AssertionError("a tool call without candidates")
-        error.context["attempts"] = attempts
-        raise error
+                failure.context["attempts"] = attempts
+                if info is candidates[-1] or not may_ask_another("call", failure):
+                    raise
+        raise AssertionError("a tool is offered by one server at least")
 
     def _split(self, name: str) -> tuple[str | None, str]:
         head, separator, tail = name.partition(_SEPARATOR)
-        if separator and tail and self.registry.get_server(head) is not None:
+        if separator and self.registry.get_server(head) is not None:
             return head, tail
         return None, name
 
-    async def _offering(self, name: str, tool: str, servers: Sequence[MCPServerInfo]) -> list[MCPServerInfo]:
-        """Return the servers that have the tool, after a second look at fresh listings if none seems to."""
+    def _refuse_ambiguous(
+        self, name: str, tool: str, candidates: Sequence[MCPServerInfo], servers: Sequence[MCPServerInfo]
+    ) -> None:
+        found = {info.server_id for info in candidates}
+        rivals = [i for i in servers if i.server_id in found or tool in self._claims.get(i.server_id, ())]
+        if len(rivals) > 1:
+            names = ", ".join(f"{info.server_id}{_SEPARATOR}{tool}" for info in rivals)
+            raise ToolNotFoundError(
+                f"several servers offer the tool {tool!r}: call {names}, or give server=, domain= or capability=",
+                {"tool": name, "candidates": [info.server_id for info in rivals], "delivered": "no"},
+            )
+
+    async def _offering(
+        self, name: str, tool: str, servers: Sequence[MCPServerInfo]
+    ) -> tuple[list[MCPServerInfo], str]:
+        """Return the servers that have the tool, and its own name there; a tool may carry the id of its server.
+
+        There is a second look at fresh listings if none seems to have it.
+        """
         reachable = [info for info in servers if info.connected]
         if not reachable:
             await self.connections.revive(servers)
             reachable = [info for info in servers if info.connected]
-        listed: dict[str, list[Mapping[str, Any]]] = {}
-        for refresh in (False, True):
-            listed = await self._listed(reachable, refresh=refresh)
-            if found := [i for i in reachable if any(t["name"] == tool for t in listed.get(i.server_id, ()))]:
-                return found
+        listed = await self._listed(reachable)
+        found, own = listed.having((tool, name), reachable)
+        if not found and not listed.failures:
+            listed = await self._listed(reachable, refresh=True)
+            found, own = listed.having((tool, name), reachable)
+        if found:
+            return found, own
         if servers and not reachable:
             raise ToolCallError(
                 f"no server that could have the tool {name!r} is connected",
                 {"tool": name, "delivered": "no", "cause": "lost", "servers": dict(self.connections.states())},
             )
+        if listed.failures:
+            error = next(iter(listed.failures.values()))
+            raise ToolCallError(
+                f"the tool {name!r} was not found, because not every server could list its tools: {error.message}",
+                {**error.context, "tool": name, "delivered": "no", "operation": "tools/call"},
+            ) from error
         known = [info.name for info in self._named(listed)]
         near = get_close_matches(name, known, n=3)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -149,27 +204,28 @@ class Catalogue:
             f"no connected server offers the tool {name!r}{hint}", {"tool": name, "delivered": "no", "near": near}
         )
 
-    async def _listed(
-        self, servers: Sequence[MCPServerInfo], *, refresh: bool = False
-    ) -> dict[str, list[Mapping[str, Any]]]:
-        """Return each server's tools by its id; servers that cannot list them are absent."""
-        cached: Mapping[str, dict[str, Any]] = {}
-        if not refresh:
-            cached = await self.cache.lookup([tools_key(info.server_id) for info in servers])
-
-        async def one(info: MCPServerInfo) -> list[Mapping[str, Any]] | None:
-            key = tools_key(info.server_id)
-            if (hit := cached.get(key)) is not None:
-                return list(hit["tools"])
-            if refresh:
+    async def _listed(self, servers: Sequence[MCPServerInfo], *, refresh: bool = False) -> _Listed:
+        """Return each server's tools, or why it cannot list them."""
+        keys = {info.server_id: tools_key(info.server_id) for info in servers}
+        if refresh:
+            for key in keys.values():
                 self.cache.invalidate(key)
-            try:
-                return list((await self.cache.fetch(key, lambda: self._fetch(info)))["tools"])
-            except MCPOrchestratorException:
-                return None
+        cached = await self.cache.lookup(list(keys.values()))
+        listed = _Listed()
 
-        lists = await run_all(map(one, servers))
-        return {info.server_id: tools for info, tools in zip(servers, lists, strict=True) if tools is not None}
+        async def one(info: MCPServerInfo) -> None:
+            key = keys[info.server_id]
+            try:
+                tools = (cached.get(key) or await self.cache.fetch(key, lambda: self._fetch(info)))["tools"]
+            except MCPOrchestratorException as error:
+                logger.warning("%s", error.message)
+                listed.failures[info.server_id] = error
+            else:
+                listed.tools[info.server_id] = tools
+                self._claims[info.server_id] = frozenset(tool["name"] for tool in tools)
+
+        await run_all(map(one, servers))
+        return listed
 
     async def _fetch(self, info: MCPServerInfo) -> Fetched:
         client = self.connections[info.server_id].client
@@ -192,11 +248,11 @@ class Catalogue:
         ]
         return Fetched(data={"tools": tools}, ttl_ms=answer.ttl_ms or None, scope=answer.cache_scope)
 
-    def _named(self, listed: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[ToolInfo]:
-        owners = Counter(name for tools in listed.values() for name in {tool["name"] for tool in tools})
+    def _named(self, listed: _Listed) -> Iterator[ToolInfo]:
+        owners = Counter(name for names in self._claims.values() for name in names)
         for info in self.registry.get_all_servers():
             seen: set[str] = set()
-            for tool in listed.get(info.server_id, ()):
+            for tool in listed.tools.get(info.server_id, ()):
                 own = tool["name"]
                 if own in seen:
                     continue  # the first of a server's own namesakes is the one that a call reaches

@@ -15,9 +15,9 @@ from mcp_orchestra.telemetry import Telemetry
 
 __all__ = ["REVIVE_SECONDS", "Connections"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
-REVIVE_SECONDS = 1.0
+REVIVE_SECONDS = 2.0
 """How long a question waits for servers that are being reconnected, when no other could answer it."""
 
 
@@ -116,6 +116,10 @@ class Connections:
             raise NoMCPAvailableError(
                 f"no server is available: {reasons}", {"failed": failed, "connected": [], "states": self.states()}
             )
+
+    async def reopen(self) -> None:
+        """Try once more to connect the servers that were given up."""
+        await run_all(connection.open() for connection in self if connection.given_up)
 
     async def close(self) -> None:
         """Close all connections at once."""

@@ -33,4 +33,4 @@ class Diagnostics:
     def tail(self, lines: int = 20) -> list[str]:
         """Return the last ``lines`` lines, oldest first."""
         with self._lock:
-            return list(self._lines)[-lines:]
+            return list(self._lines)[-lines:] if lines > 0 else []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_orchestra.cache import ResourceCache, resources_key
 from mcp_orchestra.connection.resources import fetch_resources
-from mcp_orchestra.connections import REVIVE_SECONDS, Connections
+from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import MCPOrchestratorException, NoMCPAvailableError, ResourceFetchError
 from mcp_orchestra.failover import attempt_of, may_ask_another
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
@@ -98,12 +98,15 @@ class Gatherer:
         owners = await self._owners(uri, candidates)
         attempts: list[Mapping[str, Any]] = []
         error: MCPOrchestratorException | None = None
+        if owners and not any(info.connected for info in candidates if info.server_id in owners):
+            await self.connections.revive(info for info in candidates if info.server_id in owners)
+        elif not any(info.connected for info in candidates):
+            await self.connections.revive(candidates)
         for info in sorted(candidates, key=lambda info: info.server_id not in owners):
-            connection = self.connections.get(info.server_id)
-            if connection is None or not await connection.revive(REVIVE_SECONDS):
+            if not info.connected:
                 continue
             try:
-                return await connection.client.read_resource(uri)
+                return await self.connections[info.server_id].client.read_resource(uri)
             except MCPOrchestratorException as failure:
                 error = failure
                 attempts.append(attempt_of(info, failure))

@@ -39,11 +39,11 @@ __all__ = [
     "mcp_orchestra_transports",
 ]
 
-PROJECT = "mcp_orchestra"
+PROJECT: str = "mcp_orchestra"
 """The pluggy project and the entry-point group."""
 
-hookspec = pluggy.HookspecMarker(PROJECT)
-hookimpl = pluggy.HookimplMarker(PROJECT)
+hookspec: pluggy.HookspecMarker = pluggy.HookspecMarker(PROJECT)
+hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker(PROJECT)
 """Marks a function of a plug-in as the implementation of the hook of the same name."""
 
 

@@ -50,7 +50,8 @@ class LifeCycle(Generic[T]):
         self._forget_an_ended_loop()
         if self.running is not None:
             return self.running
-        start = self._starting
+        while (start := self._starting) is not None and start.given_up:
+            await asyncio.wait({start.task})
         if start is None or start.task.done():
             self._loop = asyncio.get_running_loop()
             start = self._starting = _Start(self._run_start())
@@ -80,13 +81,13 @@ class LifeCycle(Generic[T]):
         await asyncio.wait({self._stopping})  # goes on to its end even if its waiter is cancelled
 
     async def _run_start(self) -> T:
-        if self._stopping is not None:
+        if self._stopping is not None and not self._stopping.done():
             await asyncio.wait({self._stopping})
         self._running = await self._start()
         return self._running
 
     async def _run_stop(self) -> None:
-        if (start := self._starting) is not None:
+        if (start := self._starting) is not None and not start.task.done():
             start.cancel()
             await asyncio.wait({start.task})
         running, self._running = self._running, None
@@ -111,6 +112,11 @@ class _Start(Generic[T]):
         self.task = asyncio.create_task(work, name="mcp-orchestra-start")
         self.task.add_done_callback(_retrieve)
         self.waiting = 0
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it was cancelled and is still cleaning up."""
+        return not self.task.done() and bool(self.task.cancelling())
 
     def cancel(self) -> None:
         """Cancel it, once: a second cancellation would disturb the cleaning up after the first."""

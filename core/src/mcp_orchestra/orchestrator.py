@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mcp_orchestra.config.loader import LoadedConfig, bind_config, load_config
 from mcp_orchestra.errors import ConfigurationError, MCPConnectionError, UnknownServerError
+from mcp_orchestra.inputs import checked_seconds, checked_text
 from mcp_orchestra.life_cycle import LifeCycle
 from mcp_orchestra.logs import configure_logging
 from mcp_orchestra.redaction import Redactor
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MCPOrchestrator"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _NO_STATISTICS = {"hits": 0, "misses": 0, "evictions": 0, "total_requests": 0, "hit_rate": "0.00%", "cached_items": 0}
 
@@ -89,7 +90,7 @@ class MCPOrchestrator:
         A server's resources are under ``resources:<id>``, its tools under ``tools:<id>``.
         """
         if self._cache is None:
-            self._cache = self._open_cache(self._configured())
+            self._cache = self._open_cache(self._loaded or self._use(self._load()))
         return self._cache
 
     def load_configuration(self) -> None:
@@ -105,7 +106,10 @@ class MCPOrchestrator:
         self._use(self._load())
 
     async def initialize(self) -> None:
-        """Connect all servers at once; does nothing if that is done, and joins in if it is under way.
+        """Connect all servers at once; joins in if that is under way.
+
+        Once it is done, only servers that were given up (a command that was not found, refused credentials) are tried
+        again; the others are being retried anyway.
 
         Raises:
             ConfigurationError: The configuration is missing or invalid.
@@ -114,7 +118,10 @@ class MCPOrchestrator:
             NoMCPAvailableError: No server connected. Everything is closed again.
         """
         self._closed = False
-        await self._life.bring_up()
+        if (running := self._life.running) is not None:
+            await running.connections.reopen()
+        else:
+            await self._life.bring_up()
 
     async def close(self) -> None:
         """Close all connections: at any time, from any task, any number of times. Ends within 5 s, raises nothing."""
@@ -154,6 +161,7 @@ class MCPOrchestrator:
             NoMCPAvailableError: No server declares the domain, or none that does is connected.
             ResourceFetchError: All that were asked failed; ``context["attempts"]`` lists them.
         """
+        checked_text(domain, "domain")
         running = await self._ready()
         with self._span("domain", domain=domain):
             return await running.gatherer.domain(domain)
@@ -170,6 +178,7 @@ class MCPOrchestrator:
             NoMCPAvailableError: No server is connected.
             ResourceFetchError: No server has it, or reading failed.
         """
+        checked_text(uri, "uri")
         running = await self._ready()
         servers = self._candidates(server)
         with self._span("read"):
@@ -215,7 +224,11 @@ class MCPOrchestrator:
             UnknownServerError: No such server.
             ToolNotFoundError: No connected server has the tool, or several have and nothing says which to ask.
             ToolCallError: There is no result; ``context["delivered"]`` says whether the tool may have run.
+            TypeError: An argument is of the wrong type, or cannot be written as JSON.
+            ValueError: The timeout is not positive, or a text is not valid Unicode. Nothing was sent.
         """
+        checked_text(name, "name")
+        timeout = checked_seconds(timeout)
         running = await self._ready()
         servers = self._candidates(server, domain, capability)
         question: Question | None = None
@@ -253,14 +266,28 @@ class MCPOrchestrator:
         return await self._life.bring_up()
 
     async def _start(self) -> "Running":
-        # Reading files, opening a cache and importing the SDK take up to a second: not on the event loop.
-        loaded, cache = await asyncio.to_thread(self._prepare)
+        # Importing the SDK, reading files and opening a cache take up to a second: not on the event loop. Only the
+        # event loop changes anything of ours, so that a thread which outlives a cancelled start cannot.
+        await asyncio.to_thread(import_module, "mcp_orchestra.running")
         from mcp_orchestra.running import Running
 
+        loaded = self._loaded or self._use(await asyncio.to_thread(self._load))
+        registry = self._registry
+        if self._cache is None or self._cache.closed:
+            opening = asyncio.create_task(asyncio.to_thread(self._open_cache, loaded))
+            opening.add_done_callback(self._keep_opened_cache)
+            await asyncio.shield(opening)
         with self._span("initialize"):
             return await Running.start(
-                loaded, self._registry, cache, self._telemetry, fail_fast=self._fails_fast(loaded)
+                loaded, registry, self.cache, self._telemetry, fail_fast=self._fails_fast(loaded)
             )
+
+    def _keep_opened_cache(self, opening: "asyncio.Task[ResourceCache]") -> None:
+        """Take over a cache even if whoever opened it was cancelled meanwhile, so that it will be closed."""
+        if not opening.cancelled() and opening.exception() is None:
+            if self._cache is not None:
+                self._replaced.append(self._cache)
+            self._cache = opening.result()
 
     async def _stop(self, running: "Running | None") -> None:
         if running is not None:
@@ -271,16 +298,6 @@ class MCPOrchestrator:
 
     def _fails_fast(self, loaded: LoadedConfig) -> bool:
         return loaded.config.orchestration.fail_fast if self._fail_fast is None else self._fail_fast
-
-    def _prepare(self) -> "tuple[LoadedConfig, ResourceCache]":
-        import_module("mcp_orchestra.running")
-        loaded = self._configured()
-        if self._cache is None or self._cache.closed:
-            self._cache = self._open_cache(loaded)
-        return loaded, self._cache
-
-    def _configured(self) -> LoadedConfig:
-        return self._loaded or self._use(self._load())
 
     def _load(self) -> LoadedConfig:
         if self._given is not None:

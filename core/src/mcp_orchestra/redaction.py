@@ -1,32 +1,66 @@
 """Keeps secrets out of what people read: messages, status, logs and traces."""
 
-from collections.abc import Iterable
-from urllib.parse import urlsplit, urlunsplit
+import json
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
-__all__ = ["MASK", "Redactor", "safe_url"]
+__all__ = ["MASK", "SHORTEST", "Redactor", "safe_url"]
 
 MASK = "***"
 
-_SHORTEST = 3  # a one- or two-letter value would blot out ordinary words and protects nothing
+SHORTEST = 3
+"""Characters of a secret that is worth hiding: one or two would blot out ordinary words and protect nothing."""
+_SHORTEST_LINE = 8  # the same holds for lines such as "}" of a secret that has several
+_SHORTEST_CUT = 4
 
 
 class Redactor:
     """Replaces known secret values in texts.
+
+    A secret of several lines is known by each of them, for much of what is shown is shown by lines; all are known as
+    JSON and URLs write them, too. Texts may have been cut anywhere: what a text ends with is masked if a secret begins
+    like that.
 
     Args:
         secrets: The values. Those shorter than three characters are ignored.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        # Longest first, so that a secret that contains another is masked whole.
-        self._secrets = sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True)
+        whole = {secret for secret in secrets if len(secret) >= SHORTEST}
+        lines = {line.strip() for secret in whole for line in secret.splitlines()}
+        whole |= {line for line in lines if len(line) >= _SHORTEST_LINE}
+        self._secrets = sorted({form for secret in whole for form in _forms(secret)})
 
     def __call__(self, text: str) -> str:
-        """Return the text with every known secret masked."""
-        for secret in self._secrets:
-            if secret in text:
-                text = text.replace(secret, MASK)
-        return text
+        """Return the text with every known secret masked; where several overlap, all of them at once."""
+        shown: list[str] = []
+        done = 0
+        for start, end in sorted(span for secret in self._secrets for span in _spans(secret, text)):
+            if start >= done:
+                shown += [text[done:start], MASK]
+            done = max(done, end)
+        return "".join([*shown, text[done:]])
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield a secret as it is, and as it is written within JSON and URLs."""
+    yield secret
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    for safe in ("/", ""):
+        yield quote(secret, safe, errors="surrogatepass")
+        yield quote_plus(secret, safe, errors="surrogatepass")
+
+
+def _spans(secret: str, text: str) -> Iterator[tuple[int, int]]:
+    """Yield where the secret stands in the text, be it cut off by the text's end."""
+    head = secret[:_SHORTEST_CUT]
+    start = text.find(head)
+    while start >= 0:
+        end = start + len(secret)
+        if text.startswith(secret, start) or (end > len(text) and secret.startswith(text[start:])):
+            yield start, end
+        start = text.find(head, start + 1)
 
 
 def safe_url(url: str) -> str:
@@ -34,6 +68,13 @@ def safe_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
-    except ValueError:  # an unbalanced bracket, say
-        return "<invalid URL>"
+        _port = parts.port  # raises if there is something else in its place, such as half a password
+    except ValueError:
+        return _INVALID
+    if not parts.netloc and "@" in parts.path:
+        return _INVALID
     return urlunsplit((parts.scheme, host, parts.path, MASK if parts.query else "", ""))
+
+
+_INVALID = "<invalid URL>"
+"""Shown for what cannot be taken apart with certainty, such as an address whose password holds a slash."""

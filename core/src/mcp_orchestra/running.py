@@ -10,6 +10,7 @@ from mcp_orchestra.connections import Connections
 from mcp_orchestra.gathering import Gatherer
 from mcp_orchestra.registry import MCPRegistry
 from mcp_orchestra.routing import Router
+from mcp_orchestra.tasks import finish
 from mcp_orchestra.telemetry import Telemetry
 
 __all__ = ["Running"]
@@ -53,7 +54,7 @@ class Running:
         try:
             await connections.open(fail_fast=fail_fast)
         except BaseException:
-            await connections.close()
+            await finish(connections.close())
             raise
         return cls(
             connections=connections,
@@ -64,5 +65,7 @@ class Running:
                 router=router,
                 fail_fast=fail_fast,
             ),
-            catalogue=Catalogue(registry=registry, connections=connections, cache=cache, router=router),
+            catalogue=Catalogue(
+                registry=registry, connections=connections, cache=cache, router=router, fail_fast=fail_fast
+            ),
         )

@@ -65,12 +65,14 @@ def _describe(
         "transport": bound.spec.name if bound is not None else info.config.transport,
         "url": redact(safe_url(info.config.url)) or None,
         "protocol_version": connection.protocol_version if connection is not None else None,
-        "server_version": f"{server_info.name} {server_info.version}".strip() if server_info is not None else None,
+        "server_version": None,
         "last_connected": last_connected.isoformat() if last_connected is not None else None,
         "retry_in": round(max(0.0, retry_at - now), 3) if retry_at is not None else None,
         "latency": info.latency,
         "stderr": [],
     }
+    if server_info is not None:
+        described["server_version"] = redact(f"{server_info.name} {server_info.version}".strip())
     if connection is not None:
         described["stderr"] = [redact(line) for line in connection.diagnostics.tail(_STDERR_LINES)]
     return described

@@ -2,27 +2,31 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
-from threading import Lock
-from typing import TypeVar
+from contextlib import contextmanager
+from threading import Lock, get_ident
+from typing import Any, TypeVar
 
-from mcp_orchestra.store_worker import StoreWorker
+from mcp_orchestra.store_worker import Job, StoreMisbehavedError, StoreWorker, contained
 from mcp_orchestra.types import CacheStore
 
-__all__ = ["StoreGuard", "StoreTroubles"]
+__all__ = ["Reading", "StoreGuard", "StoreTroubles"]
 
 T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
 _REMIND_SECONDS = 60.0
+_QUIET_SECONDS = 60.0
 
 
 class StoreTroubles:
     """Counts failures and warns once for each burst of them.
 
-    A burst ends with the first success; one that goes on is mentioned again every 60 s.
+    A burst ends when there has been no failure for 60 s: a store that cannot write may well be read in between. One
+    that goes on is mentioned again every 60 s.
 
     Args:
         name: What fails, for people.
@@ -30,48 +34,102 @@ class StoreTroubles:
     """
 
     def __init__(self, name: str, clock: Callable[[], float]) -> None:
-        self.count = 0
+        self.count: int = 0
         """Failures so far."""
         self._name = name
         self._clock = clock
-        self._warned_at: float | None = None
+        self._bursting = False
+        self._warned_at = self._failed_at = 0.0
         self._lock = Lock()
 
-    def failed(self, reason: str) -> None:
-        """Note a failure."""
+    def failed(self, reason: str, error: BaseException | None = None) -> None:
+        """Note a failure.
+
+        Args:
+            reason: What happened, in our own words: it is logged.
+            error: What was raised. Its text is another library's and may hold an address with a password: only where it
+                was raised is logged, for debugging.
+        """
         now = self._clock()
         with self._lock:
             self.count += 1
-            if self._warned_at is not None and now - self._warned_at < _REMIND_SECONDS:
-                return
-            self._warned_at = now
-        _logger.warning("%s failed (%s); carrying on as if nothing were cached", self._name, reason)
+            self._failed_at = now
+            warn = not self._bursting or not 0 <= now - self._warned_at < _REMIND_SECONDS
+            if warn:
+                self._warned_at = now
+            self._bursting = True
+        if warn:
+            _logger.warning("%s failed (%s); carrying on as if nothing were cached", self._name, reason)
+        if error is not None and _logger.isEnabledFor(logging.DEBUG):
+            place = "".join(traceback.format_tb(error.__traceback__))
+            _logger.debug("%s raised %s:\n%s", self._name, type(error).__name__, place)
 
     def worked(self) -> None:
         """Note a success."""
-        if self._warned_at is not None:  # read without the lock: successes are the hot path
-            with self._lock:
-                self._warned_at = None
-            _logger.info("%s works again", self._name)
+        bursting = self._bursting  # read without the lock: successes are the hot path
+        if not bursting:
+            return
+        now = self._clock()
+        with self._lock:
+            if not self._bursting or 0 <= now - self._failed_at < _QUIET_SECONDS:
+                return
+            self._bursting = False
+        _logger.info("%s works again: it has not failed for %.0f s", self._name, _QUIET_SECONDS)
+
+
+class Reading:
+    """An operation that looks keys up; several of them that wait for the store at once become one.
+
+    Args:
+        keys: What to look up. What others asked for may be in the result too.
+        read: Looks keys up in a store; it is told whether the result is shared. The same function for all readings.
+        shared: Whether more than one will have the result, which is the case too if others join.
+    """
+
+    def __init__(
+        self,
+        keys: Iterable[str],
+        read: Callable[[tuple[str, ...], bool, CacheStore], dict[str, Any]],
+        *,
+        shared: bool = False,
+    ) -> None:
+        self.keys = dict.fromkeys(keys)
+        """In the order in which they were asked for."""
+        self._read = read
+        self._shared = shared
+
+    def __call__(self, store: CacheStore) -> dict[str, Any]:
+        """Look the keys up."""
+        return self._read(tuple(self.keys), self._shared, store)
+
+    def join(self, other: "Reading") -> None:
+        """Look up what another one asks for too."""
+        self.keys |= other.keys
+        self._shared = True
 
 
 class StoreGuard:
     """Makes calls to a store: one at a time, within bounds, never raising.
 
+    What a store raises, `KeyboardInterrupt` apart, is a failure of the call and nothing more. A store that comes back
+    here while it is called is refused: it would wait for itself, or be called in the middle of something.
+
     Args:
         store: The store; it belongs to the guard.
         blocking: Whether the store waits for a disk or a network. Such calls are made in a thread and waited for no
-            longer than ``timeout``; while one of them hangs, the others fail at once.
+            longer than ``timeout`` from their turn on; while one of them hangs, the others fail at once.
         timeout: Seconds.
         troubles: Told of every failure and success.
     """
 
     def __init__(self, store: CacheStore, *, blocking: bool, timeout: float, troubles: StoreTroubles) -> None:
         self._store = store
-        self._timeout = timeout
         self._worker = StoreWorker(timeout) if blocking else None
         self._troubles = troubles
         self._lock = Lock()
+        self._joining = Lock()
+        self._next_reading: tuple[Reading, Job[Any]] | None = None
+        self._inside: int | None = None
         self._unwanted: set[str | None] = set()
         self._closed = False
 
@@ -107,15 +165,13 @@ class StoreGuard:
             return otherwise
         known = self._troubles.count
         try:
+            if self._inside == get_ident():
+                raise StoreMisbehavedError("it calls the cache that is calling it")
             if self._worker is None:
-                with self._lock:
-                    result = self._perform(operation)
+                result = self._make_here(lambda: self._perform(operation))
             else:
-                future = self._worker.submit(lambda: self._perform(operation))
-                try:
-                    result = future.result(self._timeout)
-                finally:
-                    future.cancel()  # if it has not begun, it need not
+                with self._submitted(operation, self._worker) as job:
+                    result = self._worker.result(job)
         except Exception as error:  # noqa: BLE001  # a store may raise anything
             return self._failed(error, otherwise)
         self._finished(known)
@@ -127,8 +183,8 @@ class StoreGuard:
             return self.call(operation, otherwise)
         known = self._troubles.count
         try:
-            async with asyncio.timeout(self._timeout):
-                result = await asyncio.wrap_future(self._worker.submit(lambda: self._perform(operation)))
+            with self._submitted(operation, self._worker) as job:
+                result = await self._worker.aresult(job)
         except Exception as error:  # noqa: BLE001  # a store may raise anything
             return self._failed(error, otherwise)
         self._finished(known)
@@ -141,23 +197,60 @@ class StoreGuard:
         self._closed = True
         try:
             if self._worker is None:
-                with self._lock:
-                    self._shut()
+                self._make_here(self._shut)
             else:
-                async with asyncio.timeout(self._timeout):
-                    await asyncio.wrap_future(self._worker.finish(self._shut))
+                await self._worker.aresult(self._worker.finish(self._shut))
         except Exception as error:  # noqa: BLE001  # a store may raise anything
             self._failed(error, None)
 
-    def _perform(self, operation: Callable[[CacheStore], T]) -> T:
-        if self._unwanted:
-            unwanted = self._unwanted.copy()
-            if None in unwanted:
-                self._store.clear()
+    @contextmanager
+    def _submitted(self, operation: Callable[[CacheStore], T], worker: StoreWorker) -> Generator[Job[T]]:
+        if isinstance(operation, Reading):
+            yield self._join(operation, worker)
+            return
+        job = worker.submit(lambda: self._perform(operation))
+        try:
+            yield job
+        finally:
+            job.cancel()  # if it has not begun, it need not
+
+    def _join(self, reading: Reading, worker: StoreWorker) -> Job[Any]:
+        """Return the job of the look-up that waits for its turn, which is one for these keys too."""
+        with self._joining:
+            worker.refuse_if_stuck()
+            if self._next_reading is None:
+                self._next_reading = reading, worker.submit(lambda: self._read_jointly(reading))
             else:
-                self._store.delete_many([key for key in unwanted if key is not None])
-            self._unwanted -= unwanted
-        return operation(self._store)
+                self._next_reading[0].join(reading)
+            return self._next_reading[1]
+
+    def _read_jointly(self, reading: Reading) -> dict[str, Any]:
+        with self._joining:  # its keys are final from here on
+            self._next_reading = None
+        return self._perform(reading)
+
+    def _make_here(self, call: Callable[[], T]) -> T:
+        with self._lock:
+            try:
+                return call()
+            except (Exception, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                raise contained(error) from error
+
+    def _perform(self, operation: Callable[[CacheStore], T]) -> T:
+        self._inside = get_ident()
+        try:
+            if self._unwanted:
+                unwanted = self._unwanted.copy()
+                if None in unwanted:
+                    self._store.clear()
+                else:
+                    self._store.delete_many([key for key in unwanted if key is not None])
+                self._unwanted -= unwanted
+            return operation(self._store)
+        finally:
+            self._inside = None
 
     def _shut(self) -> None:
         try:
@@ -175,7 +268,14 @@ class StoreGuard:
 
     def _failed(self, error: Exception, otherwise: T) -> T:
         # The store's own words stay out of the log: they may hold an address with a password.
-        self._troubles.failed("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+        match error:
+            case StoreMisbehavedError():
+                reason = str(error)
+            case TimeoutError():
+                reason = "no answer in time"
+            case _:
+                reason = type(error).__name__
+        self._troubles.failed(reason, error)
         return otherwise
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
-__all__ = ["run_all"]
+__all__ = ["finish", "run_all"]
 
 ResultT = TypeVar("ResultT")
 
@@ -30,6 +30,22 @@ async def run_all(coroutines: Iterable[Coroutine[Any, Any, ResultT]]) -> list[Re
         await _cancel(list(pending))
         raise failed[0].exception() or AssertionError
     return [task.result() for task in tasks]
+
+
+async def finish(work: Coroutine[Any, Any, None]) -> None:
+    """Run work to its end even if the caller is cancelled meanwhile; the cancellation follows then."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # seen: the cancellation is what counts
+        raise cancelled
+    task.result()
 
 
 async def _cancel(tasks: list[asyncio.Task[ResultT]]) -> None:

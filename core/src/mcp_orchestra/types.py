@@ -21,11 +21,13 @@ __all__ = [
     "CacheStore",
     "Candidate",
     "Endpoint",
+    "KeepsObjects",
     "Question",
     "RoutingPolicy",
     "RoutingPolicySpec",
     "ServerState",
     "StoredEntry",
+    "StoredObject",
     "TransportSpec",
 ]
 
@@ -135,6 +137,34 @@ class CacheStore(Protocol):
         ...
 
 
+class StoredObject(NamedTuple):
+    """A cached value as a store that `KeepsObjects` keeps it."""
+
+    value: object
+    """No business of the store's: it hands out the very object, and neither looks into it nor changes it."""
+    expires_at: float
+    """As in `StoredEntry`."""
+    size: int
+    """About how many bytes of memory it takes."""
+
+
+@runtime_checkable
+class KeepsObjects(Protocol):
+    """What a `CacheStore` in the memory of this process may do besides: keep objects instead of bytes.
+
+    The cache uses these methods in place of ``get_many`` and ``set_many`` if a store has them. Nothing is encoded or
+    decoded then, and what JSON cannot carry is kept as well. Not for a store that pickles or sends away what it keeps.
+    """
+
+    def get_objects(self, keys: Sequence[str]) -> Mapping[str, StoredObject]:
+        """Return what is there, as ``get_many`` does."""
+        ...
+
+    def set_objects(self, entries: Mapping[str, StoredObject]) -> int:
+        """Store all entries, as ``set_many`` does, and return how many others were evicted to make room."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class CacheBackendSpec:
     """A place for cached resources: what ``mcp_orchestra_cache_backends`` yields."""
@@ -192,4 +222,5 @@ class RoutingPolicySpec:
     options: type[BaseModel] | None = None
     """Validates ``orchestration.routing.options``."""
     stateful: bool = False
-    """Equal questions may get different orders (round-robin, latency)."""
+    """Equal questions about equal candidates may get different orders (round-robin). A promise to whoever tests or
+    keeps a policy's answers: core does neither, and asks anew for each question either way."""

@@ -1,20 +1,35 @@
 """What a transport says in a server's place when the server's own answer cannot be had.
 
 A call must always end. Where a connection outlives the failure of one call, the transport answers that call with a
-JSON-RPC error made here, whose data tells a program whether the call may be repeated elsewhere.
+JSON-RPC error made here, whose data tells a program whether the call may be repeated elsewhere. A server could send an
+error that looks the same, and have a tool that has run called once more: so each bears a token that only this process
+knows.
 """
 
 import json
 import re
-from typing import Any, Final, Literal
+import secrets
+from collections.abc import Mapping
+from hmac import compare_digest
+from typing import Any, Final, Literal, cast
 
-__all__ = ["TRANSPORT_ERROR", "Delivered", "answered_id", "too_large", "transport_error"]
+__all__ = [
+    "TRANSPORT_ERROR",
+    "Delivered",
+    "answered_id",
+    "too_large",
+    "transport_error",
+    "transport_facts",
+    "unsendable",
+]
 
 TRANSPORT_ERROR: Final = 1000
-"""The code of every such error: outside the range that JSON-RPC reserves, so it cannot be mistaken for a peer's."""
+"""The code of every such error. A server may use it too: `transport_facts` tells the two apart."""
 
-Delivered = Literal["no", "maybe", "rejected"]
-"""Whether the server got the request: ``no`` and ``rejected`` prove that it was not carried out."""
+Delivered = Literal["no", "maybe", "yes"]
+"""Whether the server has carried a request out: ``no`` is proof that it has not, ``yes`` that it has begun."""
+
+_TOKEN: Final = secrets.token_hex(16)
 
 _VERSION = rb'(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?'
 _ANSWER = re.compile(
@@ -33,17 +48,39 @@ def transport_error(
 
     Args:
         message: What happened, in plain words, free of secrets.
-        kind: One word for programs: the class of a network failure, ``http``, ``encoding`` or ``too_large``.
-        delivered: Whether the server got the request.
+        kind: One word for programs: the class of a network failure, ``http``, ``session``, ``resources``,
+            ``encoding``, ``too_large`` or ``unsendable``.
+        delivered: Whether the server has carried the request out.
         **facts: Further data (``status``, ``retry_after``, …); those that are None are left out.
     """
     data = {"kind": kind, "delivered": delivered, **{name: fact for name, fact in facts.items() if fact is not None}}
-    return {"code": TRANSPORT_ERROR, "message": message, "data": data}
+    return {"code": TRANSPORT_ERROR, "message": message, "data": {**data, "token": _TOKEN}}
+
+
+def transport_facts(code: int, data: object) -> Mapping[str, object] | None:
+    """Return what an error says of a failed request, or None if it was not made by `transport_error` here.
+
+    Args:
+        code: The code of a JSON-RPC error.
+        data: Its data.
+    """
+    if code != TRANSPORT_ERROR or not isinstance(data, Mapping):
+        return None
+    facts = dict(cast("Mapping[str, object]", data))
+    token = facts.pop("token", None)
+    return facts if isinstance(token, str) and compare_digest(token.encode(), _TOKEN.encode()) else None
 
 
 def too_large(max_message_bytes: int) -> dict[str, Any]:
     """Return the error object for an answer that is larger than the configured limit."""
-    return transport_error(f"the answer exceeds max_message_bytes={max_message_bytes}", kind="too_large")
+    return transport_error(
+        f"the answer exceeds max_message_bytes={max_message_bytes}", kind="too_large", delivered="yes"
+    )
+
+
+def unsendable() -> dict[str, Any]:
+    """Return the error object for a request that cannot be written as JSON."""
+    return transport_error("the request cannot be written as JSON", kind="unsendable", delivered="no")
 
 
 def answered_id(head: bytes) -> int | str | None:

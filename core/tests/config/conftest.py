@@ -9,6 +9,7 @@ import pytest
 from mcp_orchestra.config.loader import LoadedConfig, load_config
 from mcp_orchestra.errors import ConfigurationError
 from mcp_orchestra.hookspecs import hookimpl
+from mcp_orchestra.http.options import HttpOptions as CheckedOptions
 from mcp_orchestra.plugins import PluginManager
 from mcp_orchestra.types import CacheBackendSpec, RoutingPolicySpec, TransportSpec
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -63,6 +64,37 @@ class CarelessOptions(BaseModel):
         return token
 
 
+class TellingOptions(BaseModel):
+    """As a stranger may write it: tells values, also in disguise, and exits."""
+
+    url: str = ""
+    headers: dict[str, str] = {}
+    password: str = ""
+    pin: int = 0
+    label: str = ""
+    exits: bool = False
+
+    @field_validator("password", "label")
+    @classmethod
+    def _tell(cls, text: str) -> str:
+        raise ValueError(f"I do not like {text[::-1]}")
+
+    @field_validator("pin")
+    @classmethod
+    def _tell_the_number(cls, pin: int) -> int:
+        raise ValueError(f"{pin} is not in the list")
+
+    @field_validator("headers", "url")
+    @classmethod
+    def _tell_all(cls, value: Any) -> Any:
+        raise ValueError(f"never {str(value).upper()}")
+
+    @field_validator("exits")
+    @classmethod
+    def _exit(cls, exits: bool) -> bool:
+        raise SystemExit(exits)
+
+
 class OpenOptions(BaseModel):
     model_config = ConfigDict(extra="allow")
 
@@ -95,6 +127,8 @@ class EveryKind:
         yield TransportSpec(name="stdio", open=_never, options=StdioOptions)
         yield TransportSpec(name="tcp", open=_never)
         yield TransportSpec(name="careless", open=_never, options=CarelessOptions)
+        yield TransportSpec(name="telling", open=_never, options=TellingOptions)
+        yield TransportSpec(name="checked", open=_never, options=CheckedOptions)
         yield TransportSpec(name="anything", open=_never, options=OpenOptions)
 
     @hookimpl

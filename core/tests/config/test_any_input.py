@@ -248,6 +248,18 @@ FLOODS = {
     "many fields": "mcp_servers:\n  a:\n    name: A\n" + "".join(f"    k{number}: 1\n" for number in range(19_000)),
     "many items": f"mcp_servers: {{a: {{name: A, url: http://x, domains: [{'1,' * 19_000}]}}}}",
     "many headers": f"mcp_servers: {{a: {{name: A, headers: {{{','.join(f'k{n}: 1' for n in range(19_000))}}}}}}}",
+    "many unknown transports": "mcp_servers:\n"
+    + "".join(f"  a{n}: {{name: n{n}, url: http://x, transport: ss{n}}}\n" for n in range(4_900)),
+    "many misspelt fields": "mcp_servers:\n"
+    + "".join(f"  a{n}: {{name: n{n}, url: http://x, prioritty: 3}}\n" for n in range(4_900)),
+    "many misspelt words": "mcp_servers:\n"
+    + "".join(f"  a{n}: {{name: n{n}, url: http://x, mode: legac{n}}}\n" for n in range(4_900)),
+    "many unknown policies": "mcp_servers: {}\norchestration:\n  routing:\n    domains:\n"
+    + "".join(f"      d{n}: {{policy: priorit{n}}}\n" for n in range(9_000)),
+    "many options of policies": "mcp_servers: {}\norchestration:\n  routing:\n    domains:\n"
+    + "".join(f"      d{n}: {{policy: weighted, options: {{weight{n}: 1}}}}\n" for n in range(4_900)),
+    "many options of a backend": "mcp_servers: {}\norchestration:\n  cache:\n    options:\n"
+    + "".join(f"      max_entrie{n}: 1\n" for n in range(19_000)),
     "many dashes": "- " * 500_000,
     "many lines of dashes": "-\n" * 500_000,
     "many questions": "? " * 500_000,
@@ -280,6 +292,48 @@ def test_s2_a_megabyte_of_anything_is_refused_within_a_second(load, text, name):
     assert isinstance(result, ConfigurationError)
     assert len(str(result)) < 10_000
     told_by(result)
+
+
+def domains(declared: list[str], routed: list[str]) -> str:
+    routing = {"domains": {domain: {} for domain in routed}}
+    server = {"name": "A", "url": "http://x", "domains": declared}
+    return json.dumps({"mcp_servers": {"a": server}, "orchestration": {"routing": routing}})
+
+
+LIKELY = "abcdefghij" * 4
+MANY_HINTS = {
+    "many domains that no server declares": domains(
+        [f"dom{number}abc" for number in range(6_000)], [f"dim{number}abc" for number in range(6_000)]
+    ),
+    "domains that differ little": domains(
+        [f"{LIKELY[: number % 30]}{number}{LIKELY[:9]}" for number in range(200)],
+        [f"{LIKELY[: number % 30]}{number}x{LIKELY[:8]}" for number in range(6_000)],
+    ),
+    "long domains": domains(["ab" * 200_000], ["ba" * 200_000]),
+    "another client's fields": json.dumps(
+        {"mcpServers": {f"a{n}": {"command": "x", f"commnad{n}": 1, "z": 2} for n in range(4_900)}}
+    ),
+    "another client's many fields": json.dumps(
+        {"mcpServers": {"a": {"command": "x"} | dict.fromkeys(map(str, range(19_000)))}}
+    ),
+    "another client's sections": json.dumps({"mcpServers": {}} | {f"plugin{n}": 1 for n in range(19_000)}),
+}
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=kind) for kind, text in MANY_HINTS.items()])
+def test_s2_a_flood_of_what_is_only_warned_about_is_read_within_a_second(load, text):
+    result = within_a_second(load, text, NAMES[1])
+    assert isinstance(result, LoadedConfig)
+    assert max(map(len, result.warnings), default=0) < 10_000
+
+
+def test_no_more_than_twenty_unknown_domains_are_named(load):
+    config = domains(["products"], ["prodcts", *(f"d{number}" for number in range(30))])
+    warnings = load(config, NAMES[1]).warnings
+    assert len(warnings) == 21
+    assert warnings[0].endswith("prodcts: no server declares this domain; did you mean 'products'?")
+    assert warnings[20] == "orchestration.routing.domains: 11 more domains that no server declares"
+    assert len(load(domains([], [f"d{number}" for number in range(20)]), NAMES[1]).warnings) == 20
 
 
 def test_a_thousand_servers_are_not_too_many(load):

@@ -55,11 +55,16 @@ ROWS = [
     (
         "a time as a name",
         alone("name: 12:30:45", "url: http://x"),
-        "3:5 mcp_servers.a.name",
-        "a whole number",
+        "3:11 mcp_servers.a.name",
+        "base 60",
         "quotes",
     ),
-    ("an octal number as a name", alone("name: 0777", "url: http://x"), "3:5 mcp_servers.a.name", "a whole number"),
+    ("an octal number as a name", alone("name: 0777", "url: http://x"), "3:11 mcp_servers.a.name", "octal", "quotes"),
+    ("an octal priority", server("priority: 010"), "5:15 mcp_servers.a.priority", "octal", "plain number"),
+    ("a tagged octal priority", server("priority: !!int -0_10"), "5:15 mcp_servers.a.priority", "octal"),
+    ("a timeout in minutes", server("timeout: 1:30"), "5:14 mcp_servers.a.timeout", "base 60", "plain number"),
+    ("a timeout in decimal minutes", server("timeout: 1:30.5"), "5:14 mcp_servers.a.timeout", "base 60"),
+    ("a priority that starts with 0", server("priority: 08"), "5:5 mcp_servers.a.priority", "whole number, got text"),
     ("nothing as a name", alone("name:", "url: http://x"), "3:5 mcp_servers.a.name", "expected text", "got nothing"),
     ("a list as a name", alone("name: [A]", "url: http://x"), "3:5 mcp_servers.a.name", "expected text", "got a list"),
     ("an empty name", alone("name: ''", "url: http://x"), "3:5 mcp_servers.a.name", "1 or more characters"),
@@ -159,6 +164,49 @@ ROWS = [
         "author",
     ),
     (
+        "an exiting validator",
+        alone("name: A", "transport: telling", "exits: true"),
+        "2:3 mcp_servers.a",
+        "SystemExit",
+        "author",
+    ),
+    (
+        "a validator that tells a password in disguise",
+        alone("name: A", "transport: telling", f"password: {CANARY[::-1]}"),
+        "5:5 mcp_servers.a.password",
+        "this is not valid here",
+    ),
+    (
+        "a validator that tells a number",
+        alone("name: A", "transport: telling", "pin: 987654321"),
+        "5:5 mcp_servers.a.pin",
+        "this is not valid here",
+    ),
+    (
+        "a validator that tells headers in disguise",
+        alone("name: A", "transport: telling", "headers: {A: secret-value}"),
+        "5:5 mcp_servers.a.headers",
+        "this is not valid here",
+    ),
+    (
+        "a validator that tells a URL's password in disguise",
+        alone("name: A", "transport: telling", "url: http://me:secret-value@x"),
+        "5:5 mcp_servers.a.url",
+        "this is not valid here",
+    ),
+    (
+        "a validator that says what it wants",
+        alone("name: A", "transport: telling", "label: abc"),
+        "5:5 mcp_servers.a.label",
+        "I do not like cba",
+    ),
+    (
+        "a validator of our own, which tells no value",
+        alone("name: A", "url: http://x", "transport: checked", f"headers: {{Host: {CANARY}}}"),
+        "6:5 mcp_servers.a.headers",
+        "the header 'Host' is set by the transport",
+    ),
+    (
         "a bound of a stranger's",
         alone("name: A", "transport: careless", "size: 9"),
         "5:5 mcp_servers.a.size",
@@ -180,7 +228,7 @@ ROWS = [
         "a wrong url with a one-letter user",
         alone("name: A", "url: ftp://u:canary@x"),
         "4:5 mcp_servers.a.url",
-        "starts with http:// or https://",
+        "not valid here",
     ),
     ("a misspelt option", orchestration("fail_fats: true"), "3:3 orchestration.fail_fats", "'fail_fast'"),
     ("an unknown option", orchestration("zzz: 1"), "3:3 orchestration.zzz", "unknown field", "known are"),
@@ -261,6 +309,11 @@ ROWS = [
 )
 def test_s2_a_wrong_field_is_refused_with_its_place(refused, text, place, words):
     refused(text, place, *words)
+
+
+def test_numbers_that_only_look_like_octal_ones_are_read(load):
+    server_ = load(server("priority: 10", "timeout: 0.5", "max_resources_read: 0")).config.mcp_servers["a"]
+    assert (server_.priority, server_.timeout, server_.max_resources_read) == (10, 0.5, 0)
 
 
 def test_s2_all_mistakes_are_reported_at_once_in_the_order_of_the_file(load):

@@ -62,7 +62,9 @@ ROWS = [
         '"a_b"',
         "line 2",
     ),
-    ("an unknown section beside", '{"mcpServers": {},\n"zzz": 1}', "2:1 zzz", "unknown field"),
+    ("an unknown section beside", '{"mcp_servers": {},\n"zzz": 1}', "2:1 zzz", "unknown field"),
+    ("old line ends", '{"mcpServers":\r{"a":\r{"command": 1}}}', "3:2 mcpServers.a.command", "expected text"),
+    ("mixed line ends", '{"mcpServers":\r\n{"a": // x\r  {"command": 1}}}', "3:4 mcpServers.a.command", "text"),
     ("our servers beside theirs", '{"mcpServers": {},\n"mcp_servers": {}}', "1:2 mcpServers", "one place"),
     ("two clients' servers", '{"mcpServers": {},\n"servers": {}}', "2:1 servers", "one place"),
     (

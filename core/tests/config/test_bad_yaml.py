@@ -55,6 +55,7 @@ ROWS = [
     ("a key without a value", "mcp_servers:\n  a\n  b: 1\n", "3:4", '":"'),
     ("text after the document", "{a: 1} {b: 2}\n", "1:8", "after the end"),
     ("a control character", "mcp_servers:\n  a: \x07\n", "2:6", "control characters"),
+    ("a control character after old line ends", "a:\r  b:\r\n c: \x07\n", "3:5", "control characters"),
     ("a null byte", "mcp_servers:\0 {}\n", "1:13", "control characters"),
     ("5000 digits", alone("priority: " + "9" * 5000), "3:15 mcp_servers.a.priority", "number is too long", "quotes"),
     ("a date that is none", alone("name: 2024-13-45"), "3:11 mcp_servers.a.name", "number or date", "quotes"),

@@ -1,5 +1,6 @@
 """S5, S9: what only plug-ins can check, in files and in configurations made in Python."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -73,8 +74,9 @@ def test_s5_an_unknown_transport_lists_those_installed_with_their_aliases(load):
     with pytest.raises(ConfigurationError) as caught:
         load("mcp_servers: {a: {name: A, url: x, transport: carrier-pigeon}}")
     assert problems(caught) == {
-        "mcp_servers.a.transport": "expected the name of an installed transport; installed: anything, careless, sse, "
-        "stdio, streamable-http (or http, streamable_http, streamableHttp), tcp"
+        "mcp_servers.a.transport": "expected the name of an installed transport; installed: anything, careless, "
+        "checked, sse, stdio, streamable-http (or http, streamable_http, streamableHttp), tcp, telling; "
+        "installed plug-ins have not been looked for: call discover()"
     }
 
 
@@ -86,6 +88,27 @@ def test_s5_a_broken_plugin_that_may_have_offered_the_transport_is_named():
     message = problems(caught)["mcp_servers.s0.transport"]
     assert "installed: none" in message
     assert "the plug-in 'pigeons' (registered in this process) is disabled" in message
+
+
+def test_plugins_that_nobody_has_looked_for_are_told_from_plugins_that_are_not_there():
+    with pytest.raises(ConfigurationError) as caught:
+        bind_config(configured(MCPServerConfig(name="A", url="http://x")), plugins=PluginManager())
+    assert len(problems(caught)) == 3
+    assert [message for message in problems(caught).values() if "call discover()" not in message] == []
+    discovered = PluginManager()
+    discovered.discover()
+    with pytest.raises(ConfigurationError) as caught:
+        bind_config(configured(MCPServerConfig(name="A", transport="pigeon")), plugins=discovered)
+    assert "discover" not in caught.value.message
+
+
+def test_what_cannot_be_copied_is_passed_on_as_it_is(plugins):
+    lock, headers = threading.Lock(), {"A": ["b"]}
+    config = configured(MCPServerConfig(name="A", transport="anything", lock=lock, headers=headers))
+    options = bind_config(config, plugins=plugins).transports["s0"].options
+    assert options.lock is lock
+    options.headers["A"].append("c")
+    assert headers == {"A": ["b"]}
 
 
 def test_s5_a_disabled_server_must_be_right_too(load):

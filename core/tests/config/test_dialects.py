@@ -260,11 +260,9 @@ def test_a_file_with_another_ending_is_told_by_its_first_character(load, name, t
 
 
 def test_json_keeps_what_yaml_would_take_otherwise(load):
-    text = (
-        '{"mcp_servers": {"a": {"name": "no", "url": "http:\\/\\/x", "domains": ["\\u00e9\\ud83d\\ude00", "1", ""]}}}'
-    )
+    text = '{"mcp_servers": {"a": {"name": "no", "url": "http:\\/\\/x", "domains": ["\\u00e9\\ud83d\\ude00", "1"]}}}'
     server = load(text, "x.json").config.mcp_servers["a"]
-    assert (server.name, server.url, server.domains) == ("no", "http://x", ["é😀", "1", ""])
+    assert (server.name, server.url, server.domains) == ("no", "http://x", ["é😀", "1"])
 
 
 @pytest.mark.parametrize(("number", "value"), [("5", 5), ("5.0", 5.0), ("1e1", 10.0), ("25e-1", 2.5)])
@@ -302,3 +300,111 @@ def test_the_documents_own_example_is_read(load, tmp_path: Path):
         == config["mcp_servers"]["custom_server"]
     )
     assert loaded.config.orchestration.model_dump(exclude_unset=True) == config["orchestration"]
+
+
+CLAUDE_STATE = """
+{
+  "numStartups": 184,
+  "tipsHistory": {"${UNSET}": "${UNSET}"},
+  "projects": {"/p": {"mcpServers": {}}},
+  "oauthAccount": {"emailAddress": "a@b"},
+  "mcpServers": {"gh": {"type": "http", "url": "https://api.githubcopilot.com/mcp/"}}
+}
+"""
+
+SETTINGS = """
+{
+  "editor.fontSize": 12, // the user's settings of VS Code
+  "mcp": {"inputs": [], "servers": {"a": {"command": "x", "env": {"TOKEN": "${TOKEN}"}, "args": ["${ARG}"]}}}
+}
+"""
+
+
+def test_s7_what_another_client_keeps_beside_its_servers_is_its_own(load):
+    loaded = load(CLAUDE_STATE, ".claude.json")
+    assert transports(loaded) == {"gh": "streamable-http"}
+    assert loaded.warnings == ()
+
+
+def test_s7_a_misspelt_section_of_ours_in_another_clients_file_is_warned_about(load):
+    loaded = load('{"servers": {},\n"orchestraton": {"fail_fast": false}}', "mcp.json")
+    assert loaded.warnings == ("orchestraton (line 2): not used here; did you mean 'orchestration'?",)
+
+
+def test_s7_the_settings_of_vs_code(load):
+    loaded = load(SETTINGS, "settings.json", environ={"TOKEN": "t-123", "ARG": "a-123"})
+    assert transports(loaded) == {"a": "stdio"}
+    assert loaded.transports["a"].options.env == {"TOKEN": "t-123"}
+    assert loaded.secrets >= {"t-123", "a-123"}
+    assert loaded.warnings == ()
+
+
+def server(load, environ=None, **fields):
+    """Load one server of another client's file; return its options and the warnings, but for the place."""
+    loaded = load(json.dumps({"mcpServers": {"a": fields}}), "mcp.json", environ=environ)
+    warnings = [warning.removeprefix("mcpServers.a (line 1): ") for warning in loaded.warnings]
+    return loaded.transports["a"].options, warnings
+
+
+@pytest.mark.parametrize(
+    ("fields", "warning"),
+    [
+        ({"oauth": {"clientId": "c"}}, "oauth (the server is reached without it)"),
+        ({"auth": {"CLIENT_ID": "c"}}, "auth (the server is reached without it)"),
+        ({"authProviderType": "google_credentials"}, "authProviderType (the server is reached without it)"),
+        ({"headersHelper": "/opt/x.sh"}, "headersHelper (the server is reached without it)"),
+        ({"env": {"A": "b"}}, "env (its variables are not set)"),
+        ({"trust": True, "alwaysAllow": []}, "trust, alwaysAllow"),
+        ({"prioritty": 5}, "prioritty (did you mean 'priority'?)"),
+        ({"what ever\n": 5}, '"what ever\\n"'),
+    ],
+)
+def test_s7_a_field_that_nobody_knows_is_left_out_and_said(load, fields, warning):
+    options, warnings = server(load, url="http://x/mcp", headers={"A": "b"}, **fields)
+    assert (options.url, options.headers) == ("http://x/mcp", {"A": "b"})
+    assert warnings == [f"not used here: {warning}"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "warning"),
+    [
+        ({"envFile": "${workspaceFolder}/.env"}, "envFile (its variables are not set)"),
+        ({"sandboxEnabled": True}, "sandboxEnabled (the server is not confined)"),
+        ({"headers": {"A": "b"}}, "headers (the server is reached without it)"),
+        ({"dev": {"watch": "x"}, "watchPaths": ["/x"], "network": {}}, "dev, watchPaths, network"),
+    ],
+)
+def test_s7_a_field_that_nobody_knows_of_a_process_is_left_out_and_said(load, fields, warning):
+    options, warnings = server(load, command="x", args=["a"], **fields)
+    assert (options.command, options.args) == ("x", ["a"])
+    assert warnings == [f"not used here: {warning}"]
+
+
+def test_s7_what_is_left_out_needs_no_variable_and_no_plugin_that_knows_it(load):
+    options, warnings = server(load, command="x", env={"A": "${A}"}, oauth="${UNSET}", environ={"A": "b"})
+    assert options.env == {"A": "b"}
+    assert len(warnings) == 1
+
+
+def test_s7_many_unknown_fields_are_one_short_warning(load):
+    _, warnings = server(load, command="x", **{f"f{number}": 1 for number in range(25)})
+    assert warnings == [f"not used here: {', '.join(f'f{number}' for number in range(20))}, and 5 more"]
+
+
+def test_s7_variables_may_be_any_scalar(load):
+    environment = {"A": 1, "B": None, "C": True, "D": 1.5, "E": "e"}
+    options, warnings = server(load, command="x", args=None, env=environment)
+    assert options.env == {"A": "1", "C": "true", "D": "1.5", "E": "e"}
+    assert (options.args, warnings) == ([], [])
+    loaded = load("mcpServers: {a: {command: x, env: {A: no, B: 5}}}", "mcp.yaml")
+    assert loaded.transports["a"].options.env == {"A": "no", "B": "5"}
+
+
+def test_s2_in_the_documents_shape_an_unknown_field_stays_an_error(refused):
+    refused("mcp_servers:\n  a:\n    name: A\n    url: http://x\n    oauth: {}\n", "5:5 mcp_servers.a.oauth", "unknown")
+    refused("mcp_servers: {}\nnumStartups: 5\n", "2:1 numStartups", "unknown field")
+
+
+def test_s7_a_server_is_not_expanded_twice(load):
+    options, _ = server(load, url="http://$${A}/sse", headers={"A": "$${A}", "B": "${B}"}, environ={"B": "${A}"})
+    assert (options.url, options.headers) == ("http://${A}/sse", {"A": "${A}", "B": "${A}"})

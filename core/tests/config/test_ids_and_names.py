@@ -34,6 +34,37 @@ def test_s3_a_repeated_display_name_names_both_places(refused):
     )
 
 
+@pytest.mark.parametrize("name", ["A\u00a0B", "A  B", "\uff21 B"])
+def test_s3_names_that_look_alike_are_the_same(refused, name):
+    text = f'mcp_servers:\n  a: {{name: A B, url: http://x}}\n  b: {{name: "{name}", url: http://x}}\n'
+    refused(text, "3:7 mcp_servers.b.name", "unique", "mcp_servers.a.name (line 2, column 7)")
+
+
+@pytest.mark.parametrize(
+    ("word", "flaw"),
+    [
+        ("", "blank"),
+        (" ", "blank"),
+        ("\\u00a0", "blank"),
+        ("a ", "start or end"),
+        ("\\u2003a", "start or end"),
+        ("a\\e[31m", "control characters"),
+        ("a\\nb", "line breaks"),
+        ("a\\u200b", "invisible"),
+        ("\\u202eab", "invisible"),
+        ("a\\ufeffb", "invisible"),
+    ],
+)
+@pytest.mark.parametrize("field", ["name", "domains", "capabilities"])
+def test_s3_what_people_see_must_be_visible(refused, field, word, flaw):
+    if field == "name":
+        text, place = f'name: "{word}"', "5:5 mcp_servers.a.name"
+        flaw = flaw if word else "1 or more characters"
+    else:
+        text, place = f'name: A\n    {field}: [ok, "{word}"]', f"6:{len(field) + 12} mcp_servers.a.{field}[1]"
+    refused(f"mcp_servers:\n  a:\n    url: http://x\n    timeout: 3\n    {text}\n", place, flaw)
+
+
 def test_s3_a_repeated_id_names_both_places(refused):
     refused(f"mcp_servers:\n  a:\n{GOOD}  a:\n    name: B\n", "5:3 mcp_servers.a", "line 2, column 3")
 

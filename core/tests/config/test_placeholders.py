@@ -42,7 +42,10 @@ def expanded(load, tmp_path):
         ("${EMPTY:-other}", "other"),
         ("$${A}", "${A}"),
         ("$${A}${A}", "${A}alpha"),
-        ("$$${A}", "$${A}"),
+        ("$$${A}", "$alpha"),
+        ("$$$${A}", "$${A}"),
+        ("$$$$${A}", "$$alpha"),
+        ("$${A${A}}", "${Aalpha}"),
         ("$$A $A $", "$$A $A $"),
         ("{A} }{", "{A} }{"),
         ("${NESTED}", "${A}"),
@@ -62,6 +65,7 @@ def test_s6_a_placeholder_stands_for(expanded, value, result):
         (b"x\n", "x"),
         (b"x\r\n", "x"),
         (b"x\n\n", "x\n"),
+        (b"x\r", "x"),
         (b" x ", " x "),
         (b"\xef\xbb\xbfx", "x"),
         (b"", ""),
@@ -207,7 +211,8 @@ def test_secrets_that_are_written_out_are_known_too(load):
 def test_s6_no_repr_of_what_is_loaded_tells_a_secret(load):
     loaded = load(
         "mcp_servers:\n"
-        "  a: {name: A, url: 'https://u:${T}@h/x?k=${T}', headers: {A: '${T}'}}\n"
+        "  a: {name: A, url: 'https://u:${T}@${T}.example/${T}/x?k=${T}', headers: {A: '${T}'}}\n"
+        "  c: {name: C, url: 'https://hooks.example/canary/sse'}\n"
         "  b: {name: B, transport: stdio, command: x, args: ['${T}'], env: {A: '${T}'}}\n"
         "orchestration:\n"
         "  cache: {backend: redis, options: {url: 'redis://:${T}@h'}}\n"
@@ -227,6 +232,16 @@ def test_s6_no_repr_of_what_is_loaded_tells_a_secret(load):
         assert "canary" not in f"{shown!r}{shown}"
     assert "weights" in repr(config)
     assert "1.5" not in repr(config)
+
+
+@pytest.mark.parametrize("value", ["${T}", "x-${T}-y"])
+def test_s6_no_validator_of_a_plugin_tells_what_was_put_in(refused, value):
+    refused(
+        f"mcp_servers:\n  a:\n    name: A\n    transport: telling\n    label: '{value}'\n",
+        "5:5 mcp_servers.a.label",
+        "this is not valid here",
+        environ={"T": "yranac"},
+    )
 
 
 def test_s6_no_error_tells_a_secret_that_was_put_in(load):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import looptime
@@ -14,7 +14,6 @@ import mcp_types as types
 import pytest
 from mcp.shared.memory import create_client_server_memory_streams
 from mcp.shared.message import SessionMessage
-
 from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
 from mcp_orchestra.connection.owner import Connection, ConnectionServices
 from mcp_orchestra.connection.spawning import Spawning
@@ -45,6 +44,7 @@ async def deadline() -> AsyncIterator[None]:
     """End what would wait for ever: with this timer set, simulated time always gets somewhere."""
     async with asyncio.timeout(7 * 86_400):
         yield
+
 
 PASS = "pass"
 
@@ -159,7 +159,7 @@ class _Requests:
     async def aclose(self) -> None:
         await self._link._requests.aclose()
 
-    async def __aenter__(self) -> "_Requests":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -2,7 +2,6 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from mcp_orchestra.connection.backoff import Backoff
 
 JITTER = st.floats(0, 1, exclude_max=True)
@@ -22,12 +21,21 @@ def test_every_wait_is_a_part_of_a_bound_that_doubles_up_to_a_cap(base, cap, jit
 
 
 @given(st.integers(0, 5000), st.integers(1, 20))
-def test_a_success_starts_over(failures, more):
+def test_a_connection_that_lasted_starts_over(failures, more):
     worn, fresh = (Backoff(0.2, 30, rng=lambda: 0.5) for _ in range(2))
     for _ in range(failures):
         worn.next()
-    worn.reset()
+    worn.lasted(30)
     assert [worn.next() for _ in range(more)] == [fresh.next() for _ in range(more)]
+
+
+def test_a_connection_that_died_soon_is_one_more_failure():
+    backoff = Backoff(0.2, 30, rng=lambda: 1.0)
+    delays = [backoff.next()]
+    for _ in range(5):
+        backoff.lasted(29.9)
+        delays.append(backoff.next())
+    assert delays == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4]
 
 
 def test_two_of_them_do_not_go_in_step():

@@ -4,16 +4,15 @@ import asyncio
 
 import httpx2
 import pytest
-from mcp_types import ErrorData
-
 from mcp_orchestra.errors import MCPConnectionError, ResourceFetchError, ToolCallError
-from mcp_orchestra.http.failures import call_failed
+from mcp_orchestra.http.failures import call_failed, session_forgotten
 from mcp_orchestra.testing.servers import ScriptedServer
+from mcp_types import ErrorData
 
 pytestmark = pytest.mark.anyio
 
 INVALID = ErrorData(code=-32602, message="Invalid cursor")
-FORGOTTEN = ErrorData(code=-32600, message="Session not found")
+FORGOTTEN = ErrorData(**session_forgotten())
 
 
 @pytest.fixture
@@ -178,12 +177,14 @@ async def test_a_session_that_is_forgotten_again_is_an_error_at_once(opened, clo
     connection, server = await opened(mode="legacy")
     await connection.client.list_tools()
     server.instead["tools/call"] = FORGOTTEN
+    await asyncio.sleep(60)
+    server.afterwards = type(server.afterwards)(entering=3.0)
     started = clock()
     with pytest.raises(ToolCallError, match="the server forgot the session") as caught:
         await connection.client.call_tool("echo")
     assert caught.value.context["delivered"] == "no"
     assert server.asked["tools/call"] == 2
-    assert clock() - started < 0.01
+    assert clock() - started == pytest.approx(3, abs=0.01)  # for the one new session
 
 
 async def test_a_session_that_cannot_be_made_anew_is_an_error_in_time(opened, clock):
@@ -217,6 +218,59 @@ async def test_a_call_that_never_left_says_that_it_was_not_delivered(opened, fai
     with pytest.raises(ToolCallError) as caught:
         await connection.client.call_tool("echo")
     assert caught.value.context["delivered"] == "no"
+
+
+@pytest.mark.parametrize("failure", [httpx2.ConnectError("x"), httpx2.ReadError("x")])
+async def test_a_request_that_fails_on_its_way_is_no_end_of_the_connection(opened, failure):
+    """The transport watches its server itself; descriptors may be short here for a moment."""
+    connection, server = await opened()
+    await connection.client.list_tools()
+    server.instead["resources/list"] = ErrorData(**call_failed(failure))
+    other = asyncio.create_task(connection.client.call_tool("slow", {"seconds": 5}))
+    with pytest.raises(ResourceFetchError):
+        await connection.client.list_resources()
+    assert not (await other).is_error
+    assert len(server.attempts) == 1
+
+
+@pytest.mark.parametrize("code", [-32000, -32001])
+async def test_what_a_server_says_of_its_own_upstream_does_not_end_the_connection_to_it(opened, code):
+    connection, server = await opened()
+    await connection.client.list_tools()
+    other = asyncio.create_task(connection.client.call_tool("slow", {"seconds": 5}))
+    await asyncio.sleep(1)
+    server.instead["tools/call"] = ErrorData(code=code, message="Connection closed")
+    with pytest.raises(ToolCallError, match="Connection closed") as caught:
+        await connection.client.call_tool("echo")
+    assert caught.value.context["code"] == code
+    assert not (await other).is_error
+    assert len(server.attempts) == 1
+
+
+WRONG_CALLS = {
+    "a name that is no text": (lambda c: c.call_tool(None), TypeError),
+    "a name that is not Unicode": (lambda c: c.call_tool("\ud800"), ValueError),
+    "an argument that is not Unicode": (lambda c: c.call_tool("echo", {"text": "\ud800"}), ValueError),
+    "an argument that is not JSON": (lambda c: c.call_tool("echo", {"text": object()}), TypeError),
+    "arguments without names": (lambda c: c.call_tool("echo", ["x"]), TypeError),
+    "no time at all": (lambda c: c.call_tool("echo", timeout=0), ValueError),
+    "less than no time": (lambda c: c.call_tool("echo", timeout=-1), ValueError),
+    "a time that is no number": (lambda c: c.call_tool("echo", timeout="5"), TypeError),
+    "a URI that is no text": (lambda c: c.read_resource(5), TypeError),
+    "a URI that is not Unicode": (lambda c: c.read_resource("res://\ud800"), ValueError),
+    "a prompt that is no text": (lambda c: c.get_prompt(None), TypeError),
+    "a prompt's argument that is no text": (lambda c: c.get_prompt("p", {"x": 5}), TypeError),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_CALLS)
+async def test_s16_a_wrong_call_is_its_callers_error_and_nothing_is_sent(opened, what):
+    connection, server = await opened()
+    before = server.asked.copy()
+    call, error = WRONG_CALLS[what]
+    with pytest.raises(error):
+        await call(connection.client)
+    assert server.asked == before
 
 
 async def test_the_tools_are_listed_before_the_first_call_over_each_connection(opened):

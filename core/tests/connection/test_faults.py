@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult
-from pydantic import BaseModel, ValidationError, create_model
-
 from mcp_orchestra.connection.faults import fault_of
 from mcp_orchestra.errors import ConfigurationError, MCPConnectionError
-from mcp_orchestra.http.failures import call_failed, call_refused
-from mcp_orchestra.wire import too_large
+from mcp_orchestra.http.failures import call_failed, call_refused, session_forgotten
+from mcp_orchestra.wire import TRANSPORT_ERROR, too_large, unsendable
+from mcp_types import CallToolResult
+from pydantic import BaseModel, ValidationError, create_model
 
 REQUEST = httpx2.Request("POST", "http://server.invalid/mcp")
 
@@ -55,10 +54,15 @@ ROWS = {
     "isolated: no room in the pool": (answered(call_failed(httpx2.PoolTimeout("x"))), "timeout", "no", True),
     "isolated: 401": (refused(401), "auth", "no", False),
     "isolated: 403": (refused(403), "auth", "no", False),
-    "isolated: 407": (refused(407), "auth", "no", False),
+    "isolated: 407": (refused(407), "auth", "maybe", False),
     "isolated: 405": (refused(405), "http", "no", True),
     "isolated: 413": (refused(413), "http", "no", True),
     "isolated: 429": (refused(429, retry_after="7"), "http", "no", True),
+    "isolated: 303": (refused(303), "http", "maybe", True),
+    "isolated: 400": (refused(400), "http", "maybe", True),
+    "isolated: 404": (refused(404), "http", "maybe", True),
+    "isolated: 409": (refused(409), "http", "maybe", True),
+    "isolated: 422": (refused(422), "http", "maybe", True),
     "isolated: 408": (refused(408), "http", "maybe", True),
     "isolated: 500": (refused(500), "http", "maybe", True),
     "isolated: 503": (refused(503), "http", "maybe", True),
@@ -66,6 +70,14 @@ ROWS = {
     "isolated: cut while reading": (answered(call_failed(httpx2.ReadError("x"))), "broken", "maybe", True),
     "isolated: cut off": (answered(call_failed(httpx2.RemoteProtocolError("x"))), "broken", "maybe", True),
     "isolated: too large": (answered(too_large(4096)), "too_large", "yes", False),
+    "isolated: the session is forgotten": (answered(session_forgotten()), "session", "no", True),
+    "isolated: no descriptors left here": (
+        answered(call_failed(caused(httpx2.ConnectError("x"), OSError(24, "Too many open files")))),
+        "resources",
+        "no",
+        True,
+    ),
+    "isolated: not JSON": (answered(unsendable()), "unsendable", "no", False),
     "lost in flight": (MCPError(-32000, "Connection closed"), "lost", "maybe", True),
     "event stream cut": (MCPError(-32000, "SSE stream ended without a response"), "broken", "maybe", True),
     "timeout": (MCPError(-32001, "Request 'tools/call' timed out"), "timeout", "maybe", True),
@@ -96,7 +108,14 @@ ROWS = {
     "connect: the transport says little": (MCPConnectionError("cannot connect"), "unreachable", "no", True),
     "connect: bad options": (ConfigurationError("no such option"), "configuration", "no", False),
     "connect: bare 401": (status_error(401), "auth", "no", False),
-    "connect: bare 404": (status_error(404), "http", "no", True),
+    "connect: bare 404": (status_error(404), "http", "maybe", True),
+    "connect: bare 429": (status_error(429), "http", "no", True),
+    "connect: no descriptors left here": (
+        caused(httpx2.ConnectError("x"), OSError(24, "Too many open files")),
+        "resources",
+        "no",
+        True,
+    ),
     "connect: bare 503": (status_error(503), "http", "maybe", True),
     "bare no connection in time": (httpx2.ConnectTimeout("x"), "timeout", "no", True),
     "bare no room in the pool": (httpx2.PoolTimeout("x"), "timeout", "no", True),
@@ -111,6 +130,7 @@ ROWS = {
     "write not accepted in time": (TimeoutError(), "timeout", "maybe", True),
     "TLS": (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"), "tls", "maybe", True),
     "TLS certificate": (ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]"), "tls", "maybe", True),
+    "no descriptors left here": (OSError(24, "Too many open files"), "resources", "maybe", True),
     "other error of the system": (OSError(28, "No space left on device"), "unreachable", "maybe", True),
     "peer: unknown method": (MCPError(-32601, "Method not found"), "rejected", "no", False),
     "peer: invalid parameters, perhaps of what the tool did": (MCPError(-32602, "Invalid"), "rejected", "maybe", False),
@@ -122,8 +142,19 @@ ROWS = {
     "peer: internal error": (MCPError(-32603, "Internal server error"), "rejected", "yes", True),
     "peer: uncaught exception, legacy": (MCPError(0, "list index out of range"), "rejected", "yes", True),
     "peer: a code of its own that is also ours": (MCPError(1000, "half done"), "rejected", "yes", True),
-    "session unknown": (MCPError(-32600, "Session not found"), "session", "no", True),
-    "session ended": (MCPError(-32600, "Session terminated"), "session", "no", True),
+    "peer: words about a session": (MCPError(-32600, "Session not found"), "rejected", "maybe", False),
+    "peer: what looks like ours": (
+        MCPError(TRANSPORT_ERROR, "half done", {"kind": "http", "delivered": "no"}),
+        "rejected",
+        "yes",
+        True,
+    ),
+    "peer: what looks more like ours": (
+        MCPError(TRANSPORT_ERROR, "half done", {"kind": "session", "delivered": "no", "token": "0" * 32}),
+        "rejected",
+        "yes",
+        True,
+    ),
     "unparsable answer": (MCPError(-32700, "Parse error"), "protocol", "maybe", True),
     "malformed answer": (invalid(), "protocol", "maybe", True),
     "output missing": (
@@ -162,10 +193,8 @@ def test_it_does_not_matter_how_deep_in_groups_it_is(row):
 def test_only_what_ends_the_connection_is_said_to_end_it():
     ends = {row for row, (error, *_) in ROWS.items() if fault_of(error).connection_lost}
     assert ends == {
-        "isolated: refused",
+        "isolated: the session is forgotten",
         "lost in flight",
-        "connect: refused",
-        "connect: refused by the system",
         "connect: the process exits",
         "bare cut",
         "bare cut while decoding",
@@ -174,9 +203,20 @@ def test_only_what_ends_the_connection_is_said_to_end_it():
         "stream closed",
         "stream broken",
         "stream ended",
-        "session unknown",
-        "session ended",
     }
+
+
+@pytest.mark.parametrize("text", ["Connection closed", "", "Connection closed by my own upstream"])
+def test_a_server_that_speaks_of_a_closed_connection_does_not_close_ours(text):
+    fault = fault_of(MCPError(-32000, text), closed=False)
+    assert (fault.cause, fault.delivered, fault.connection_lost, fault.code) == ("broken", "maybe", False, -32000)
+    assert fault.reason == (text or "error -32000")
+
+
+def test_a_server_that_speaks_of_a_timeout_before_our_own_is_taken_by_its_word():
+    fault = fault_of(MCPError(-32001, "Request timed out at the bank"), overdue=False)
+    assert (fault.cause, fault.delivered, fault.code) == ("rejected", "yes", -32001)
+    assert fault.reason == "Request timed out at the bank"
 
 
 def test_facts_of_http_are_kept():
@@ -240,16 +280,24 @@ def test_only_the_first_line_of_what_others_say_is_shown():
         assert fault_of(error).reason.endswith("out of disk")
 
 
-class Speechless(Exception):
+class SpeechlessError(Exception):
     def __str__(self):
         raise RecursionError
 
 
+def misplaced(name):
+    """A validation error at a place with that name."""
+    model = create_model("Answer", __base__=BaseModel, **{name: (int, ...)})
+    return invalid(model, {name: "x"})
+
+
 TEXTS = st.text() | st.text(alphabet="ab\n\r\x1b\x85\u2028 ", min_size=200, max_size=2000)
-DATA = st.none() | st.text() | st.dictionaries(st.sampled_from(["kind", "delivered", "status", "retry_after"]), st.none() | st.text() | st.integers())  # fmt: skip
-CONTEXTS = st.dictionaries(st.sampled_from(["cause", "retryable", "status", "retry_after"]), st.none() | st.text(max_size=9) | st.integers())  # fmt: skip
+CODES = [1000, 0, -32000, -32001, -32002, -32600, -32601, -32602, -32603, -32700]
+FACTS = ["kind", "delivered", "status", "retry_after", "cause", "retryable"]
+CONTEXTS = st.dictionaries(st.sampled_from(FACTS), st.none() | st.text(max_size=9) | st.integers())
+ODD = [SpeechlessError(), asyncio.CancelledError(), StopIteration(), ssl.SSLError(), TimeoutError(), Exception()]
 LEAVES = st.one_of(
-    st.builds(MCPError, st.sampled_from([1000, 0, -32000, -32001, -32002, -32600, -32601, -32602, -32603, -32700]), TEXTS, DATA),
+    st.builds(MCPError, st.sampled_from(CODES), TEXTS, st.none() | st.text() | CONTEXTS),
     st.builds(MCPConnectionError, TEXTS, CONTEXTS),
     st.builds(OSError, TEXTS),
     st.builds(OSError, st.integers(0, 140), TEXTS | st.integers()),
@@ -258,14 +306,16 @@ LEAVES = st.one_of(
     st.builds(UnicodeDecodeError, st.just("utf-8"), st.binary(), st.just(0), st.just(1), TEXTS),
     st.builds(httpx2.ReadError, TEXTS),
     st.builds(status_error, st.integers(100, 599)),
-    st.sampled_from([Speechless(), asyncio.CancelledError(), StopIteration(), ssl.SSLError(), TimeoutError(), Exception()]),
+    st.sampled_from(ODD),
     st.just(ValidationError.from_exception_data("empty", [])),
-    st.builds(lambda name: invalid(create_model("M", __base__=BaseModel, **{name: (int, ...)}), {name: "x"}), st.text("ab", min_size=1, max_size=900)),
-)  # fmt: skip
-ERRORS = st.recursive(LEAVES, lambda inner: st.builds(BaseExceptionGroup, TEXTS, st.lists(inner, min_size=1, max_size=3)))
+    st.builds(misplaced, st.text("ab", min_size=1, max_size=900)),
+)
+GROUPS = st.recursive(
+    LEAVES, lambda inner: st.builds(BaseExceptionGroup, TEXTS, st.lists(inner, min_size=1)), max_leaves=5
+)
 
 
-@given(ERRORS)
+@given(GROUPS)
 def test_whatever_is_raised_becomes_one_short_line(error):
     fault = fault_of(error)
     assert 0 < len(fault.reason) <= 300

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from mcp_orchestra.config.models import LimitsConfig
 from mcp_orchestra.connection.listing import CursorExpiredError, Freshness, collect
 from mcp_orchestra.errors import ResourceFetchError

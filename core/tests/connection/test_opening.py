@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 from mcp.shared.exceptions import MCPError
-from mcp_types import ErrorData
-
 from mcp_orchestra.errors import MCPConnectionError
+from mcp_types import ErrorData
 
 pytestmark = pytest.mark.anyio
 

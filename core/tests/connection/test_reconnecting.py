@@ -4,7 +4,6 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-
 from mcp_orchestra.connection.faults import Fault
 from mcp_orchestra.errors import MCPConnectionError
 
@@ -129,8 +128,8 @@ async def test_a_revive_makes_a_planned_attempt_now(connect, upstream, registry,
     await asyncio.sleep(0.001)
     asked_at = clock()
     assert registry.get_server("a").retry_at > asked_at + 1
-    assert await connection.revive(1.0)
-    assert clock() == pytest.approx(asked_at, abs=0.001)
+    assert await connection.revive(2.0)
+    assert clock() == pytest.approx(asked_at + 1, abs=0.01)  # not sooner than a second after the last attempt
     assert registry.get_server("a").connected
 
 
@@ -161,10 +160,46 @@ async def test_a_revive_of_what_fails_again_says_so_and_is_not_repeated(connect,
     server = upstream(afterwards={"fails": REFUSED})
     connection = connect(server, max_retries=0)
     await connection.open()
-    started = clock()
-    assert not await connection.revive(1.0)
-    assert clock() == pytest.approx(started, abs=0.001)
+    assert not await connection.revive(1.5)
     assert len(server.attempts) == 2
+
+
+async def test_questions_cause_one_attempt_a_second_at_most(connect, upstream, clock):
+    server = upstream(afterwards={"fails": REFUSED})
+    connection = connect(server, max_retries=0)
+    await connection.open()
+    await asyncio.sleep(600)  # by now the back-off is at its longest
+    before = len(server.attempts)
+    started = clock()
+    while clock() - started < 20:
+        assert not await connection.revive(0.05)
+    assert 15 <= len(server.attempts) - before <= 22
+
+
+async def test_a_server_that_dies_after_every_handshake_is_connected_ever_less_often(connect, upstream):
+    server = upstream()
+    connection = connect(server)
+    await connection.open()
+    for _ in range(12):
+        await server.link.hang_up()
+        await asyncio.sleep(0.001)
+        while connection.current is None:
+            await asyncio.sleep(0.1)
+    gaps = [later - earlier for earlier, later in pairwise(server.attempts)]
+    assert sum(gaps[6:]) > sum(gaps[:6]) * 3
+
+
+async def test_what_worked_before_is_tried_again_even_if_it_is_refused(connect, upstream, registry):
+    server = upstream({}, afterwards={"fails": MCPConnectionError("no", {"cause": "auth", "retryable": False})})
+    connection = connect(server)
+    await connection.open()
+    await server.link.hang_up()
+    await server.attempted(2)
+    await asyncio.sleep(0.1)
+    assert registry.get_server("a").state == "auth_required"
+    server.afterwards.fails = None
+    await asyncio.sleep(31)
+    assert connection.current is not None
 
 
 async def test_a_revive_that_joined_an_attempt_does_not_cut_the_wait_after_it(connect, upstream, registry, clock):
@@ -256,4 +291,3 @@ async def test_a_request_while_disconnected_fails_at_once_and_was_not_delivered(
         await connection.client.list_tools()
     assert caught.value.context["delivered"] == "no"
     assert clock() == started
-

@@ -6,13 +6,12 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp_types import ErrorData, Resource
-
 from mcp_orchestra.config.models import LimitsConfig
 from mcp_orchestra.connection.listing import Listing
 from mcp_orchestra.connection.resources import fetch_resources
 from mcp_orchestra.errors import MCPConnectionError, ResourceFetchError
 from mcp_orchestra.testing.servers import ScriptedServer
+from mcp_types import ErrorData, Resource
 
 pytestmark = pytest.mark.anyio
 

@@ -26,7 +26,14 @@ async def test_s10_other_transports_connect_all_at_once(connect, upstream, clock
     assert clock() == pytest.approx(1.0, abs=0.1)
 
 
-@pytest.mark.parametrize("manner", [{"silent": True}, {"entering": 1e5}, {"silent": True, "leaving": 60.0, "stubborn": True}])
+SILENT = {
+    "silent": {"silent": True},
+    "hangs": {"entering": 1e5},
+    "stays": {"silent": True, "leaving": 60.0, "stubborn": True},
+}
+
+
+@pytest.mark.parametrize("manner", SILENT.values(), ids=SILENT)
 async def test_s10_silent_processes_cost_their_own_timeout_and_nobody_elses(connect, upstream, clock, manner):
     silent = [connect(upstream(afterwards=manner), f"s{i}", spec={"spawns_process": True}) for i in range(40)]
     good = connect(upstream(), "good", spec={"spawns_process": True})

@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -143,9 +144,24 @@ async def test_a_domain_that_nobody_declares_is_not_found(
             answer = await client.get("/mcp/resources/weather%0Dforged log line")
 
     said = check_error(answer, 404, "NoMCPAvailableError", log)
-    assert "'weather\\rforged log line'" in answer.json()["error"]["message"]
-    assert "products" in said
+    assert "forged" not in answer.text
+    assert "/mcp/resources/weather\\rforged log line" in said
     assert "\r" not in said
+
+
+@pytest.mark.parametrize("domain", ["line%0Aend", "end%0A", "%0D%0Aset-cookie:x", "", "%FF", "x" * 5000])
+async def test_the_refusal_of_any_unknown_domain_has_the_one_shape_and_is_short(
+    serving: Serving, orchestrate: Orchestrate, log: pytest.LogCaptureFixture, domain: str
+) -> None:
+    async with serve(ScriptedServer("a")) as url, serving(application(orchestrate({"a": {"url": url}}))) as client:
+        log.clear()
+        answer = await client.get(f"/mcp/resources/{domain}")
+
+    check_error(answer, 404, "NoMCPAvailableError", log)
+    assert len(answer.content) < 200
+    said = [record.getMessage() for record in log.records if record.name == "mcp_orchestra.fastapi"]
+    assert len(said) == 1
+    assert len(said[0]) < 400
 
 
 async def test_a_failed_fetch_is_a_bad_gateway_that_does_not_quote_the_server(
@@ -157,7 +173,7 @@ async def test_a_failed_fetch_is_a_bad_gateway_that_does_not_quote_the_server(
             answer = await client.get("/mcp/resources/products")
 
     said = check_error(answer, 502, "ResourceFetchError", log)
-    assert answer.json()["error"]["message"] == ("the resources for the domain 'products' could not be fetched from A")
+    assert answer.json()["error"]["message"] == "the resources could not be fetched from A"
     assert CANARY not in answer.text
     assert CANARY in said
 
@@ -242,7 +258,7 @@ async def test_invalidating_makes_the_next_answer_a_miss(serving: Serving, orche
             assert await counts() == (0, 1, 1)
             assert await counts() == (1, 1, 1)
 
-            everything = await client.post("/mcp/cache/invalidate")
+            everything = await client.post("/mcp/cache/invalidate", json={"key": None})
             assert everything.json() | {"key": None} == everything.json()
             assert everything.json()["cache_stats"]["cached_items"] == 0
             assert await counts() == (1, 2, 2)
@@ -264,22 +280,61 @@ async def test_s30_invalidating_another_key_leaves_the_entry(
     assert answer.json()["cache_stats"]["cached_items"] == 1
 
 
-@pytest.mark.parametrize("body", ['{"kee": "resources:a"}', '{"key": 1}', "[]", "{"])
-async def test_a_body_that_is_not_understood_invalidates_nothing(
-    serving: Serving, orchestrate: Orchestrate, body: str
+async def test_an_empty_body_drops_everything(serving: Serving, orchestrate: Orchestrate) -> None:
+    async with serve(ScriptedServer("a")) as url, serving(application(orchestrate({"a": {"url": url}}))) as client:
+        await client.get("/mcp/resources")
+        answer = await client.post("/mcp/cache/invalidate", headers={"content-type": "Application/JSON; charset=utf-8"})
+
+    assert answer.status_code == 200
+    assert answer.json()["key"] is None
+    assert answer.json()["cache_stats"]["cached_items"] == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"kee": "hunter2"}',
+        b'{"key": ["hunter2"]}',
+        b'["hunter2"]',
+        b'"hunter2"',
+        b"{hunter2",
+        b"null",
+        rb'{"key": "hunter2\ud800"}',
+        b'{"key": "hunter2\xff"}',
+        b"[" * 10_000,
+    ],
+)
+async def test_a_body_that_is_not_understood_invalidates_nothing_and_is_not_repeated(
+    serving: Serving, orchestrate: Orchestrate, log: pytest.LogCaptureFixture, body: bytes
 ) -> None:
     async with serve(ScriptedServer("a")) as url, serving(application(orchestrate({"a": {"url": url}}))) as client:
         await client.get("/mcp/resources")
         answer = await client.post("/mcp/cache/invalidate", content=body, headers=JSON)
         status = (await client.get("/mcp/status")).json()
 
-    assert answer.status_code == 422
+    said = check_error(answer, 422, "InvalidRequest", log)
+    assert "hunter2" not in answer.text + said
+    assert status["cache_stats"]["cached_items"] == 1
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded", "text/json"])
+@pytest.mark.parametrize("body", [b"", b'{"key": null}'])
+async def test_what_a_foreign_page_can_make_a_browser_send_invalidates_nothing(
+    serving: Serving, orchestrate: Orchestrate, log: pytest.LogCaptureFixture, content_type: str | None, body: bytes
+) -> None:
+    headers = {"origin": "http://evil.example"} | ({"content-type": content_type} if content_type else {})
+    async with serve(ScriptedServer("a")) as url, serving(application(orchestrate({"a": {"url": url}}))) as client:
+        await client.get("/mcp/resources")
+        answer = await client.post("/mcp/cache/invalidate", content=body, headers=headers)
+        status = (await client.get("/mcp/status")).json()
+
+    check_error(answer, 415, "InvalidRequest", log)
     assert status["cache_stats"]["cached_items"] == 1
 
 
 @pytest.mark.parametrize("chunked", [True, False])
 async def test_a_large_body_is_refused_before_it_has_been_read(
-    serving: Serving, orchestrate: Orchestrate, chunked: bool
+    serving: Serving, orchestrate: Orchestrate, log: pytest.LogCaptureFixture, chunked: bool
 ) -> None:
     body = b'{"key": "' + b"x" * 100_000 + b'"}'
 
@@ -290,7 +345,29 @@ async def test_a_large_body_is_refused_before_it_has_been_read(
     async with serve(ScriptedServer("a")) as url, serving(application(orchestrate({"a": {"url": url}}))) as client:
         answer = await client.post("/mcp/cache/invalidate", content=chunks() if chunked else body, headers=JSON)
 
-    assert answer.status_code == 413
+    check_error(answer, 413, "InvalidRequest", log)
+
+
+async def test_a_caller_who_goes_away_amid_a_body_is_no_failure_of_ours(
+    orchestrate: Orchestrate, log: pytest.LogCaptureFixture
+) -> None:
+    incoming = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(incoming)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    app = FastAPI()
+    app.include_router(create_router(orchestrate({})))
+    scope = {"type": "http", "method": "POST", "path": "/mcp/cache/invalidate", "query_string": b""}
+    with anyio.fail_after(20):
+        await app(scope | {"headers": [(b"content-type", b"application/json")]}, receive, send)
+
+    assert sent[0]["status"] == 400
+    assert [record.levelname for record in log.records if record.name == "mcp_orchestra.fastapi"] == ["INFO"]
 
 
 async def test_an_unforeseen_error_shows_nothing_but_its_id(serving: Serving, log: pytest.LogCaptureFixture) -> None:
@@ -319,7 +396,7 @@ async def test_a_configuration_that_cannot_be_used_is_an_internal_error_without_
     app = FastAPI()
     app.include_router(create_router(MCPOrchestrator(tmp_path / "nowhere.yaml")))
     async with serving(app) as client:
-        answer = await client.request(method, path)
+        answer = await client.request(method, path, headers=JSON)
         status = await client.get("/mcp/status")
 
     said = check_error(answer, 500, "ConfigurationError", log)
@@ -364,7 +441,7 @@ async def test_dependencies_guard_every_route(
         app.include_router(create_router(orchestrator, dependencies=[Depends(check)]))
         async with serving(app) as client:
             refused = await client.request(method, path)
-            admitted = await client.request(method, path, headers={"token": "right"})
+            admitted = await client.request(method, path, headers=JSON | {"token": "right"})
 
     assert (refused.status_code, refused.json()) == (401, {"detail": "who are you?"})
     assert admitted.status_code == 200
@@ -392,7 +469,7 @@ async def test_the_openapi_document_describes_what_is_answered(serving: Serving,
                 "/mcp/status": await client.get("/mcp/status"),
                 "/mcp/resources": await client.get("/mcp/resources"),
                 "/mcp/resources/{domain}": await client.get("/mcp/resources/products"),
-                "/mcp/cache/invalidate": await client.post("/mcp/cache/invalidate"),
+                "/mcp/cache/invalidate": await client.post("/mcp/cache/invalidate", json={}),
             }
             error = await client.get("/mcp/resources/weather")
 
@@ -410,11 +487,13 @@ async def test_the_openapi_document_describes_what_is_answered(serving: Serving,
         assert operation["responses"]["200"]["content"]["application/json"]["schema"]
     ErrorBody.model_validate_json(error.content, strict=True)
     described = {path: set(next(iter(item.values()))["responses"]) for path, item in document["paths"].items()}
+    body = document["paths"]["/mcp/cache/invalidate"]["post"]["requestBody"]["content"]
+    assert set(body["application/json"]["schema"]["properties"]) == {"key"}
     assert described == {
         "/mcp/status": {"200", "500"},
         "/mcp/resources": {"200", "500", "502", "503"},
         "/mcp/resources/{domain}": {"200", "404", "422", "500", "502", "503"},
-        "/mcp/cache/invalidate": {"200", "413", "422", "500"},
+        "/mcp/cache/invalidate": {"200", "413", "415", "422", "500"},
     }
 
 
@@ -465,7 +544,7 @@ async def test_counting_what_is_cached_does_not_hold_up_other_requests(
             for method, path in (("GET", "/mcp/status"), ("POST", "/mcp/cache/invalidate")):
                 counting.clear()
                 let_go.clear()
-                tasks.start_soon(client.request, method, path)
+                tasks.start_soon(partial(client.request, method, path, headers=JSON))
                 assert await anyio.to_thread.run_sync(counting.wait, 20)
                 assert (await client.get("/mcp/resources/x")).status_code == 404
                 let_go.set()

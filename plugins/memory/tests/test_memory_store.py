@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from mcp_orchestra import CacheStore, PluginManager, StoredEntry
+from mcp_orchestra.types import KeepsObjects, StoredObject
 from mcp_orchestra_memory import MemoryOptions, MemoryStore
 from pydantic import ValidationError
 
@@ -24,6 +25,30 @@ def keys_of(store: MemoryStore, *keys: str) -> set[str]:
 
 def test_it_is_what_the_cache_expects_of_a_store():
     assert isinstance(MemoryStore(), CacheStore)
+    assert isinstance(MemoryStore(), KeepsObjects)
+
+
+def test_an_object_comes_back_itself_and_never_in_place_of_bytes():
+    store = MemoryStore()
+    thing = object()
+    store.set_objects({"a": StoredObject(thing, 10.0, 1)})
+    store.set_many({"b": entry()})
+
+    assert store.get_objects(["a", "b", "c"])["a"].value is thing
+    assert set(store.get_objects(["a", "b", "c"])) == {"a"}
+    assert keys_of(store, "a", "b", "c") == {"b"}
+    assert (store.count(9.5), store.purge(10.0), store.count(0.0)) == (2, 2, 0)
+
+
+def test_objects_count_as_the_size_that_was_given_and_make_room_like_bytes():
+    store = MemoryStore(max_bytes=30)
+    store.set_objects({key: StoredObject(key, 10.0, 9) for key in "abc"})
+    store.get_objects(["a"])
+
+    assert store.set_objects({"d": StoredObject("d", 10.0, 15)}) == 2
+    assert set(store.get_objects([*"abcd"])) == {"a", "d"}
+    assert store.set_objects({"d": StoredObject("d", 10.0, 30)}) == 0
+    assert set(store.get_objects([*"abcd"])) == {"a"}
 
 
 def test_what_is_stored_comes_back_and_what_is_not_is_absent():

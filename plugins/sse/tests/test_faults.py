@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
+import mcp_types as types
 import pytest
 from mcp import MCPError
+from mcp.shared.message import SessionMessage
 from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.testing.raw_http import RawRequest, RawServer, event_stream, raw_answer
 from mcp_orchestra.testing.servers import free_port
-from mcp_orchestra.wire import TRANSPORT_ERROR
+from mcp_orchestra.wire import TRANSPORT_ERROR, transport_facts
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_is_left")]
 
@@ -69,7 +71,7 @@ async def error_of_list(client) -> MCPError:
 
 
 @pytest.mark.parametrize(
-    ("status", "delivered"), [(401, "rejected"), (404, "rejected"), (429, "rejected"), (500, "maybe"), (503, "maybe")]
+    ("status", "delivered"), [(401, "no"), (404, "maybe"), (429, "no"), (500, "maybe"), (503, "maybe")]
 )
 async def test_an_http_error_is_the_error_of_its_call_with_status_and_advice(connect, endpoint, status, delivered):
     answer = raw_answer(status, b"<html>", content_type="text/html", retry_after="7")
@@ -80,7 +82,8 @@ async def test_an_http_error_is_the_error_of_its_call_with_status_and_advice(con
         for _ in range(3):
             error = await error_of_list(client)
             assert error.code == TRANSPORT_ERROR
-            assert error.data == {"kind": "http", "delivered": delivered, "status": status, "retry_after": "7"}
+            facts = {"kind": "http", "delivered": delivered, "status": status, "retry_after": "7"}
+            assert transport_facts(error.code, error.data) == facts
             assert await still_works(client)
 
 
@@ -97,8 +100,25 @@ async def test_a_json_rpc_error_in_the_answer_to_a_post_reaches_its_call(connect
 async def test_a_post_that_is_cut_is_the_error_of_its_call_alone(connect, endpoint):
     async with SseServer(**{"resources/list": b""}).listening() as server, connect(endpoint(server.url)) as client:
         error = await error_of_list(client)
-        assert error.data == {"kind": "RemoteProtocolError", "delivered": "maybe"}
+        facts = transport_facts(error.code, error.data)
+        assert facts == {"kind": "RemoteProtocolError", "delivered": "maybe"}
         assert await still_works(client)
+
+
+@pytest.mark.parametrize("text", ["\ud800", object()], ids=["half a pair", "an object"])
+async def test_what_cannot_be_written_as_json_fails_alone_and_nothing_is_sent(spec, endpoint, text):
+    async with SseServer().listening() as server, spec.open(endpoint(server.url)) as (read, write):
+        for number, params in enumerate(({"name": "t", "arguments": {"text": text}}, {}), start=1):
+            request = types.JSONRPCRequest(jsonrpc="2.0", id=number, method="tools/list", params=params)
+            await write.send(SessionMessage(request))
+            with anyio.fail_after(5):
+                answer = (await read.receive()).message
+            assert answer.id == number
+            if number == 1:
+                facts = transport_facts(answer.error.code, answer.error.data)
+                assert facts == {"kind": "unsendable", "delivered": "no"}
+        assert isinstance(answer, types.JSONRPCResponse)
+        assert [request.method for request in server.requests] == ["GET", "POST"]
 
 
 async def test_a_post_that_hangs_holds_up_nobody_else(connect, endpoint):

@@ -5,11 +5,13 @@ import os
 import signal
 
 import anyio
+import mcp_types as types
 import psutil
 import pytest
 from mcp import MCPError
+from mcp.shared.message import SessionMessage
 from mcp_orchestra.testing.servers import server_command
-from mcp_orchestra.wire import TRANSPORT_ERROR
+from mcp_orchestra.wire import TRANSPORT_ERROR, transport_facts
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_is_left")]
 
@@ -72,7 +74,8 @@ async def test_s23_an_answer_over_the_limit_is_the_error_of_its_call_that_names_
         with pytest.raises(MCPError) as caught:
             await client.list_tools(cursor=str(30_000_000))
         assert caught.value.code == TRANSPORT_ERROR
-        assert caught.value.data == {"kind": "too_large", "delivered": "maybe"}
+        facts = transport_facts(caught.value.code, caught.value.data)
+        assert facts == {"kind": "too_large", "delivered": "yes"}
         assert "max_message_bytes=1000000" in caught.value.message
         (tool,) = (await client.list_tools(cursor="10")).tools
         assert tool.description == "d" * 10
@@ -85,6 +88,21 @@ async def test_a_huge_line_that_answers_nobody_is_noted_and_dropped(connect, end
     (note,) = ours.diagnostics.tail()
     assert "max_message_bytes=1000000" in note
     assert len(note) < 400
+
+
+@pytest.mark.parametrize("text", ["\ud800", object()], ids=["half a pair", "an object"])
+async def test_what_cannot_be_written_as_json_fails_alone(spec, endpoint, text):
+    async with spec.open(endpoint(code="serve()")) as (read, write):
+        for number, params in enumerate(({"arguments": {"text": text}}, {}), start=1):
+            request = types.JSONRPCRequest(jsonrpc="2.0", id=number, method="tools/list", params=params)
+            await write.send(SessionMessage(request))
+            with anyio.fail_after(30):
+                answer = (await read.receive()).message
+            assert answer.id == number
+            if number == 1:
+                facts = transport_facts(answer.error.code, answer.error.data)
+                assert facts == {"kind": "unsendable", "delivered": "no"}
+        assert isinstance(answer, types.JSONRPCResponse)
 
 
 async def test_a_flood_on_stderr_neither_blocks_the_server_nor_fills_memory(connect, endpoint, until):

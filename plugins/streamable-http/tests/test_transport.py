@@ -11,7 +11,7 @@ from mcp import MCPError
 from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.testing.raw_http import RawRequest, RawServer, raw_answer
 from mcp_orchestra.testing.servers import ScriptedServer, ServerProcess, serve
-from mcp_orchestra.wire import TRANSPORT_ERROR
+from mcp_orchestra.wire import TRANSPORT_ERROR, transport_facts
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_is_left")]
 
@@ -123,9 +123,10 @@ async def test_a_session_that_a_restarted_server_has_forgotten_is_the_error_of_t
         await client.list_tools()
         await server.kill()
         await server.start()
-        with pytest.raises(MCPError, match="Session") as caught:
+        with pytest.raises(MCPError, match="forgot the session") as caught:
             await client.list_tools()
-        assert caught.value.code == -32600
+        facts = transport_facts(caught.value.code, caught.value.data)
+        assert facts == {"kind": "session", "delivered": "no", "status": 404}
 
 
 async def test_behind_a_proxy_the_server_is_not_watched(connect, endpoint, monkeypatch):

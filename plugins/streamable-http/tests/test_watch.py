@@ -92,7 +92,7 @@ async def test_a_server_that_closes_idle_connections_is_not_gone(watching, until
         assert not gone.is_set()
 
 
-async def test_s42_a_server_that_closes_idle_connections_at_once_is_asked_less_often_but_often_enough(until, monkeypatch):
+async def test_s42_a_server_that_closes_idle_connections_is_asked_less_often_but_often_enough(until, monkeypatch):
     pauses: list[float] = []
     sleep = anyio.sleep
 

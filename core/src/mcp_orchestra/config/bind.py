@@ -1,9 +1,8 @@
 """Checks what only plug-ins can check: names of transports, backends and policies, and the options of each."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mcp_orchestra.config.loaded import BoundCacheBackend, BoundPolicy, BoundRouting, BoundTransport
 from mcp_orchestra.config.models import CacheConfig, MCPServerConfig, RoutingConfig, RoutingRule
@@ -67,6 +66,15 @@ class Binder:
         valid, options = self._options(f"transport {spec.name}", spec.options, given, where)
         return BoundTransport(spec=spec, options=options) if valid else None
 
+    def fields(self, transport: str) -> frozenset[str] | None:
+        """Return the fields that a server of this transport may have; None if there is no saying."""
+        try:
+            options = self._plugins.transport(transport).options
+        except PluginError:
+            return None
+        own = field_names(options) if options is not None else ()
+        return None if options is not None and _is_open(options) else frozenset((*MCPServerConfig.model_fields, *own))
+
     def cache_backend(self, config: CacheConfig) -> BoundCacheBackend | None:
         """Bind the cache to its backend."""
         where: Path = (*_ORCHESTRATION, "cache")
@@ -86,9 +94,12 @@ class Binder:
         """Bind the default routing policy and those of single domains."""
         where: Path = (*_ORCHESTRATION, "routing")
         default = self._policy(config, where)
-        domains = {domain: self._policy(rule, (*where, "domains", domain)) for domain, rule in config.domains.items()}
-        bound = {domain: policy for domain, policy in domains.items() if policy is not None}
-        if default is None or len(bound) < len(domains):
+        bound = {
+            domain: policy
+            for domain, rule in config.domains.items()
+            if not self._problems.full and (policy := self._policy(rule, (*where, "domains", domain)))
+        }
+        if default is None or len(bound) < len(config.domains):
             return None
         return BoundRouting(default=default, domains=MappingProxyType(bound))
 
@@ -110,15 +121,17 @@ class Binder:
     ) -> SpecT | None:
         try:
             return get(name)
-        except PluginError:
-            pass  # its message repeats the name, which may be a secret in the wrong place
+        except PluginError as error:
+            # Its message repeats the name, which may be a secret in the wrong place.
+            undiscovered = "call discover()" in error.message
         names = {known for offered in installed for known in (offered.name, *_aliases(offered))}
         listing = ", ".join(map(_with_aliases, installed)) or "none"
         unusable = [info for info in self._plugins.installed() if info.state != "active"]
         self._problems.add(
             where,
             f"expected the name of an installed {label}{did_you_mean(name, names) or ';'} installed: {listing}"
-            + "".join(f"; the plug-in {info} is {info.state}: {info.reason}" for info in unusable),
+            + "".join(f"; the plug-in {info} is {info.state}: {info.reason}" for info in unusable)
+            + ("; installed plug-ins have not been looked for: call discover()" if undiscovered else ""),
         )
         return None
 
@@ -139,7 +152,7 @@ class Binder:
         if model is None:
             return not unknown, None
         # A required field that seems to be missing may be there under the unknown name.
-        values = {name: copy.deepcopy(value) for name, value in given.items() if name in taken}
+        values = {name: _copied(value) for name, value in given.items() if name in taken}
         options = validate(model, values, where, self._problems, report_missing=not unknown)
         return options is not None and not unknown, options
 
@@ -156,6 +169,13 @@ class Binder:
 
 def _is_open(model: "type[BaseModel]") -> bool:
     return model.model_config.get("extra") == "allow"
+
+
+def _copied(value: object) -> object:
+    """Copy mappings and lists; a configuration made in Python may hold what cannot be copied, such as a lock."""
+    if isinstance(value, dict):
+        return {key: _copied(member) for key, member in cast("dict[object, object]", value).items()}
+    return [_copied(item) for item in cast("list[object]", value)] if isinstance(value, list) else value
 
 
 def _with_aliases(spec: TransportSpec | CacheBackendSpec | RoutingPolicySpec) -> str:

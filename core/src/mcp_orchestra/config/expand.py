@@ -5,7 +5,7 @@
 ``${NAME:-text}``    the same, or ``text`` if it is unset or empty
 ``${env:NAME}``      the same as ``${NAME}``, as editors write it; takes a default too
 ``${file:/path}``    a file's text without one final line break; a relative path starts at the configuration's folder
-``$${``              a literal ``${``
+``$${``              a literal ``${``; in front of a ``{``, every ``$$`` stands for one ``$``
 ===================  ==========================================================================================
 
 What was put in is not searched again, and keys are never touched. Inside YAML's ``{…}`` and ``[…]`` a placeholder
@@ -23,12 +23,12 @@ from mcp_orchestra.config.tree import Node, show_key
 
 __all__ = ["Expander"]
 
-_PLACEHOLDER = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
+_PLACEHOLDER = re.compile(r"(?<!\$)(\$++)\{(?:([^{}]*)\})?")
 _VARIABLE = re.compile(r"(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 _EDITOR = re.compile(
     r"(?:config|command):.*|workspaceFolder.*|workspaceRoot.*|userHome|pathSeparator|/|__dirname", re.DOTALL
 )
-_LAST_BREAK = re.compile(r"\r?\n\Z")
+_LAST_BREAK = re.compile(r"(?:\r\n?|\n)\Z")
 _EXPECTED = "expected ${NAME}, ${NAME:-default}, ${env:NAME} or ${file:/path}; write $${ for a literal ${"
 _MAX_FILE_BYTES = 64 * 1024
 _MAX_CHARACTERS = 4_000_000  # a small file of many placeholders could stand for gigabytes
@@ -77,13 +77,15 @@ class Expander:
         inserted: list[str] = []
 
         def replace(found: re.Match[str]) -> str:
-            if found[0] == "$${":
-                return "${"
-            inserted.append(value := self._resolve(found[1]))
+            dollars, body = found.groups()
+            literal = "$" * (len(dollars) // 2)
+            if len(dollars) % 2 == 0:
+                return literal + found[0][len(dollars) :]
+            inserted.append(value := self._resolve(body))
             self._characters += len(value)
             if self._characters > _MAX_CHARACTERS:
                 self._problems.fatal(node.mark, node.path, f"more than {_MAX_CHARACTERS} characters put in for ${{…}}")
-            return value
+            return literal + value
 
         try:
             expanded = _PLACEHOLDER.sub(replace, text)
@@ -91,7 +93,8 @@ class Expander:
             self._problems.at(node.mark, node.path, str(problem))
             return
         node.value = expanded
-        node.placeholder = len(inserted) == 1 and _PLACEHOLDER.fullmatch(text) is not None
+        node.placeholder = inserted == [expanded]
+        node.resolved = any(inserted)
         if not public:
             self.resolved.update(value for value in inserted if value)
 

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
-from mcp_orchestra.config.secret_values import url_secrets
 from mcp_orchestra.config.tree import kind_of
+from mcp_orchestra.redaction import SHORTEST
 from mcp_orchestra.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -47,13 +48,19 @@ _BOUNDS = {
     "literal_error": "{expected}",
     "enum": "{expected}",
 }
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?")
 _BOOLEAN = re.compile(r"true|false|yes|no|on|off", re.IGNORECASE)
-_SHORTEST = 3  # as for the Redactor: one or two letters occur in every message
 _PIECE = 10  # a message that shares so many characters with a value quotes it
 
 
-def explain(errors: Sequence["ErrorDetails"], value: object, *, written: str = "", placeholder: bool = False) -> str:
+def explain(
+    errors: Sequence["ErrorDetails"],
+    value: object,
+    *,
+    written: str = "",
+    placeholder: bool = False,
+    secret: bool = False,
+) -> str:
     """Return what was expected of one value.
 
     Args:
@@ -61,6 +68,7 @@ def explain(errors: Sequence["ErrorDetails"], value: object, *, written: str = "
         value: The value: nothing of it is repeated but what kind it is.
         written: How the file has it, if it is a YAML boolean.
         placeholder: Whether it was put in for a ``${…}``.
+        secret: Whether it may be a secret: a plug-in's own validator has no say then.
     """
     kinds = list(dict.fromkeys(kind for error in errors if (kind := _kind(error["type"]))))
     if "a number" in kinds and "a whole number" in kinds:
@@ -72,7 +80,7 @@ def explain(errors: Sequence["ErrorDetails"], value: object, *, written: str = "
     if kinds:
         got = "other text for ${…}" if placeholder else kind_of(value)
         return f"expected {' or '.join([*kinds, *bounds])}, got {got}{_advice(kinds, value, written, placeholder)}"
-    return _foreign(errors[0], value)
+    return _foreign(errors[0], value, secret)
 
 
 def _kind(error: str) -> str | None:
@@ -105,28 +113,33 @@ def _advice(kinds: list[str], value: object, written: str, placeholder: bool) ->
     return ""
 
 
-def _foreign(error: "ErrorDetails", value: object) -> str:
-    """Return what a plug-in's own validator says, unless it repeats a piece of the value."""
+def _foreign(error: "ErrorDetails", value: object, secret: bool) -> str:
+    """Return what a validator says, unless it is a plug-in's and the value may be a secret, or a piece is repeated."""
     reason = error.get("ctx", {}).get("error")
     said = str(reason) if reason is not None else error["msg"].replace("Input should be ", "expected ", 1)
     said = " ".join(said.split())[:300]
-    return "this is not valid here" if not said or _quotes(said, value) else said
+    telling = not _is_ours(reason) and (secret or _quotes(said, value))
+    return said if said and not telling else "this is not valid here"
+
+
+def _is_ours(reason: object) -> bool:
+    """Say whether core itself raised this: it never tells a value."""
+    trace: TracebackType | None = getattr(reason, "__traceback__", None)
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("mcp_orchestra.")
 
 
 def _quotes(said: str, value: object) -> bool:
     pieces = {said[start : start + _PIECE] for start in range(max(len(said) - _PIECE + 1, 0))}
-    return any(
-        (text in said if len(text) < _PIECE else any(piece in text for piece in pieces))
-        or any(len(secret) >= _SHORTEST and secret in said for secret in url_secrets(text))
-        for text in _texts(value)
-    )
+    return any(text in said if len(text) < _PIECE else any(piece in text for piece in pieces) for text in _texts(value))
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Yield every text in a value that is long enough to be worth hiding."""
-    if isinstance(value, str):
-        if len(value) >= _SHORTEST:
-            yield value
+    """Yield every text and number in a value that is long enough to be worth hiding."""
+    if isinstance(value, str | int | float):
+        if len(text := str(value)) >= SHORTEST:
+            yield text
     elif isinstance(value, Mapping):
         for member in cast("Mapping[object, object]", value).values():
             yield from _texts(member)

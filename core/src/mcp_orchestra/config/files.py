@@ -5,6 +5,8 @@ import os
 import stat
 from pathlib import Path
 
+from mcp_orchestra.config.tree import mark_at
+
 __all__ = ["FileProblemError", "read_text"]
 
 
@@ -76,6 +78,5 @@ def _decode(data: bytes) -> str:
         start = error.start
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise FileProblemError("is UTF-16; save it as UTF-8")
-    before = data[:start]
-    column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8-sig")) + 1
-    raise FileProblemError("is not UTF-8 here; save it as UTF-8", before.count(b"\n") + 1, column)
+    before = data[:start].decode("utf-8-sig")
+    raise FileProblemError("is not UTF-8 here; save it as UTF-8", *mark_at(before, len(before)))

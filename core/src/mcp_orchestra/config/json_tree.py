@@ -7,17 +7,15 @@ from contextlib import suppress
 from typing import NoReturn
 
 from mcp_orchestra.config.problems import Problems
-from mcp_orchestra.config.tree import Mark, Node, Path, Scalar
-from mcp_orchestra.config.yaml_tree import MAX_DEPTH, MAX_NODES
+from mcp_orchestra.config.tree import LINE_BREAK, LONGEST_NUMBER, MAX_DEPTH, MAX_NODES, Mark, Node, Path, Scalar
 
 __all__ = ["parse_json"]
 
-_SPACE = re.compile(r"(?:[ \t\r\n]++|//[^\n]*+|/\*.*?\*/)*+", re.DOTALL)
+_SPACE = re.compile(r"(?:[ \t\r\n]++|//[^\r\n]*+|/\*.*?\*/)*+", re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\[^\x00-\x1f])*+"')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LITERALS: dict[str, Scalar] = {"true": True, "false": False, "null": None}
-_LONGEST_NUMBER = 100
 
 
 def parse_json(text: str, problems: Problems) -> Node | None:
@@ -37,7 +35,7 @@ class _Reader:
     def __init__(self, text: str, problems: Problems) -> None:
         self._text = text
         self._problems = problems
-        self._lines = [0, *(found.end() for found in re.finditer("\n", text))]
+        self._lines = [0, *(found.end() for found in LINE_BREAK.finditer(text))]
         self._at = 0
         self._nodes = 0
 
@@ -79,10 +77,8 @@ class _Reader:
             self._at += 1
             self._skip()
             node = self._value((*path, key), mark)
-            if (first := members.setdefault(key, node)) is not node and first.mark:
-                self._problems.at(
-                    mark, node.path, f"this key is already there in line {first.mark.line}, column {first.mark.column}"
-                )
+            if (first := members.setdefault(key, node)) is not node:
+                self._problems.repeated(node, first)
             self._separate("}", start, path)
         return members
 
@@ -132,7 +128,7 @@ class _Reader:
         number = _NUMBER.match(self._text, self._at)
         if number is None:
             self._stop(path, 'expected a value: a text in "double quotes", a number, true, false, null, [ or {')
-        if number.end() - self._at > _LONGEST_NUMBER:
+        if number.end() - self._at > LONGEST_NUMBER:
             self._stop(path, "this number is too long; if it is text, write it in quotes")
         self._at = number.end()
         return float(number[0]) if number[1] or number[2] else int(number[0])

@@ -3,6 +3,7 @@
 import os
 import pathlib
 from collections.abc import Mapping
+from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -12,14 +13,14 @@ from mcp_orchestra.config.bind import Binder
 from mcp_orchestra.config.dialects import arrange, outline
 from mcp_orchestra.config.document import read_document
 from mcp_orchestra.config.expand import Expander
+from mcp_orchestra.config.finding import CONFIG_VARIABLE, find_config
 from mcp_orchestra.config.loaded import BoundCacheBackend, BoundPolicy, BoundRouting, BoundTransport, LoadedConfig
 from mcp_orchestra.config.models import MCPConfig, MCPServerConfig, OrchestrationConfig, PluginsConfig
 from mcp_orchestra.config.names import check_id, check_names
 from mcp_orchestra.config.problems import Problems
 from mcp_orchestra.config.secret_values import literal_secrets, worth_hiding
-from mcp_orchestra.config.tree import Node, kind_of, plain, show_key, show_path
+from mcp_orchestra.config.tree import Node, Path, kind_of, plain, show_key, show_path
 from mcp_orchestra.config.validate import validate
-from mcp_orchestra.errors import ConfigurationError
 from mcp_orchestra.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -39,37 +40,10 @@ __all__ = [
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-CONFIG_VARIABLE = "MCP_ORCHESTRA_CONFIG"
-"""The environment variable that names the configuration file."""
-
-_PLACES = ("fastapi_server/mcp_config.yaml", "mcp_config.yaml", ".mcp.json")
+_MOST = 20  # warnings of one kind; more than that is one mistake seen many times
 _COMMON = frozenset(MCPServerConfig.model_fields)
 # What everybody sees anyhow: to hide it would make status and logs unreadable.
 _PUBLIC = _COMMON - {"url"} | {"type", "disabled"}
-
-
-def find_config(environ: Mapping[str, str] | None = None) -> pathlib.Path:
-    """Return the configuration file to use when none is named.
-
-    That is the first that exists of ``$MCP_ORCHESTRA_CONFIG``, ``./fastapi_server/mcp_config.yaml``,
-    ``./mcp_config.yaml`` and ``./.mcp.json``.
-
-    Args:
-        environ: The environment variables; those of the process by default.
-
-    Raises:
-        ConfigurationError: None of them exists; the message lists all.
-    """
-    named = (os.environ if environ is None else environ).get(CONFIG_VARIABLE, "")
-    places = [named, *_PLACES] if named else [*_PLACES]
-    for place in places:
-        if os.path.exists(place):  # noqa: PTH110 - Path.exists raises where a folder may not be read
-            return pathlib.Path(place)
-    tried = [f"${CONFIG_VARIABLE} ({named or 'not set'})", *(f"./{place}" for place in _PLACES)]
-    raise ConfigurationError(
-        f"no configuration file found; tried {', '.join(tried)}; create one of them, or name one",
-        {"path": None, "errors": [], "tried": tried},
-    )
 
 
 def load_config(
@@ -107,11 +81,17 @@ def load_config(
     problems = Problems(file)
     parts = outline(read_document(problems, file), problems)
     expander = Expander(environ, file.parent, problems)
-    for section in (parts.servers, parts.orchestration, parts.plugins):
-        if section is not None:
-            expander.expand(section, _is_public)
-    problems.root = arrange(parts, problems, warnings)
-    return _check(problems, problems.root, plugins, expander.resolved, warnings)
+    expand = partial(expander.expand, is_public=_is_public)
+    problems.root = parts.root
+    section: PluginsConfig | None = PluginsConfig()
+    if parts.plugins is not None:
+        expand(parts.plugins)
+        section = _section(PluginsConfig, "plugins", {"plugins": plain(parts.plugins)}, problems)
+    if plugins is None and section is not None:  # else it is not known which plug-ins may be imported
+        plugins = _discovered(section)
+    known = cache(Binder(plugins, problems).fields) if plugins is not None else None
+    problems.root = arrange(parts, problems, warnings, expand, known)
+    return _check(problems, problems.root, section or PluginsConfig(), plugins, expander.resolved, warnings)
 
 
 def bind_config(config: MCPConfig, *, plugins: "PluginManager | None" = None) -> LoadedConfig:
@@ -136,7 +116,12 @@ def bind_config(config: MCPConfig, *, plugins: "PluginManager | None" = None) ->
 
 
 def _check(
-    problems: Problems, root: Node, plugins: "PluginManager | None", resolved: set[str], warnings: list[str]
+    problems: Problems,
+    root: Node,
+    section: PluginsConfig,
+    plugins: "PluginManager | None",
+    resolved: set[str],
+    warnings: list[str],
 ) -> LoadedConfig:
     """Turn a tree in the document's shape into models, and bind these."""
     sections: dict[str, Any] = plain(root)
@@ -154,16 +139,10 @@ def _check(
         if server := validate(MCPServerConfig, cast("dict[str, Any]", values), ("mcp_servers", server_id), problems):
             servers[server_id] = server
     orchestration = _section(OrchestrationConfig, "orchestration", sections, problems)
-    disabled = _section(PluginsConfig, "plugins", sections, problems)
     if plugins is None:
-        if disabled is None:  # which plug-ins may be imported is not known
-            problems.raise_if_any()
-        plugins = _discovered(disabled or PluginsConfig())
-    config = MCPConfig(
-        mcp_servers=servers,
-        orchestration=orchestration or OrchestrationConfig(),
-        plugins=disabled or PluginsConfig(),
-    )
+        problems.raise_if_any()
+        raise AssertionError("only a wrong section leaves us without plug-ins")
+    config = MCPConfig(mcp_servers=servers, orchestration=orchestration or OrchestrationConfig(), plugins=section)
     return _bind(config, written, problems, plugins, resolved, warnings)
 
 
@@ -189,6 +168,8 @@ def _bind(
     binder = Binder(plugins, problems)
     transports: dict[str, BoundTransport] = {}
     for server_id, values in written.items():
+        if problems.full:
+            break
         name, url = values.get("transport", MCPServerConfig.model_fields["transport"].default), values.get("url", "")
         if isinstance(name, str) and isinstance(url, str):
             fields = {field: value for field, value in values.items() if field not in _COMMON}
@@ -220,7 +201,7 @@ def _discovered(section: PluginsConfig) -> "PluginManager":
 
 
 def _is_public(node: Node) -> bool:
-    match node.path:
+    match node.path[1:] if node.path[:1] == ("mcp",) else node.path:
         case ("mcp_servers" | "mcpServers" | "servers", _, field, *_):
             return field in _PUBLIC
         case _:
@@ -230,12 +211,15 @@ def _is_public(node: Node) -> bool:
 def _unknown_domains(config: MCPConfig) -> list[str]:
     """Warn about routing for a domain that no server declares."""
     declared = {domain for server in config.mcp_servers.values() for domain in server.domains}
-    return [
-        f"{show_path(('orchestration', 'routing', 'domains', domain))}: no server declares this domain"
-        f"{did_you_mean(domain, declared)}"
-        for domain in config.orchestration.routing.domains
-        if domain not in declared
+    unknown = [domain for domain in config.orchestration.routing.domains if domain not in declared]
+    where: Path = ("orchestration", "routing", "domains")
+    warnings = [
+        f"{show_path((*where, domain))}: no server declares this domain{did_you_mean(domain, declared)}"
+        for domain in unknown[:_MOST]
     ]
+    if (more := len(unknown) - _MOST) > 0:
+        warnings.append(f"{show_path(where)}: {more} more domains that no server declares")
+    return warnings
 
 
 def _still_enabled(config: MCPConfig, plugins: "PluginManager") -> list[str]:

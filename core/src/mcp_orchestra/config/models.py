@@ -1,10 +1,10 @@
 """The configuration as typed models: what each field means, its unit, its bounds and its default."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from mcp_orchestra.redaction import MASK, safe_url
+from mcp_orchestra.redaction import MASK
 
 __all__ = [
     "CacheConfig",
@@ -28,7 +28,7 @@ LogLevel = Annotated[
 
 class _Model(BaseModel):
     # Strict: `no` is not a text and `"5"` not a number. Inputs stay out of messages: they may be secrets.
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
 
 def _without_options(arguments: Any) -> Any:
@@ -60,7 +60,7 @@ class MCPServerConfig(BaseModel):
     They stay out of ``repr()``, because they may hold secrets.
     """
 
-    model_config = ConfigDict(strict=True, extra="allow", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="allow", hide_input_in_errors=True)
 
     name: str = Field(min_length=1)
     """Display name, unique: the key of the server's resources."""
@@ -103,10 +103,10 @@ class MCPServerConfig(BaseModel):
         return LimitsConfig.model_construct(**{name: own.get(name, getattr(defaults, name)) for name in names})
 
     def __repr_args__(self) -> Any:
-        """Show transport fields by name only and the address without its secret parts."""
+        """Show the address and the transport's fields by name only: a secret may stand in a path or host as well."""
         for name in type(self).model_fields:
             value = getattr(self, name)
-            yield name, safe_url(value) if name == "url" else value
+            yield name, MASK if name == "url" and value else value
         for name in self.model_extra or {}:
             yield name, MASK
 

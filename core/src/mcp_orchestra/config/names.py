@@ -1,4 +1,4 @@
-"""Which ids and display names a server may have, and that no two have the same."""
+"""Which ids, display names, domains and capabilities a server may have, and that no two have the same name."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ __all__ = ["check_id", "check_names", "derived_id"]
 # No "__" inside and no "_" at the end: the first "__" of <id>__<tool> is then where the id ends.
 _ID = re.compile(r"(?!.*__)[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(?<!_)")
 _LONGEST_ID = 64
-_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def check_id(server_id: str, problems: Problems) -> None:
@@ -35,14 +35,32 @@ def derived_id(key: str) -> str:
 
 
 def check_names(servers: Mapping[str, MCPServerConfig], problems: Problems) -> None:
-    """Check that each display name can be shown, and is that of one server only."""
+    """Check that names, domains and capabilities can be shown, and that no two servers look to have the same name."""
     first: dict[str, str] = {}
     for server_id, config in servers.items():
+        if problems.full:
+            break
         path = ("mcp_servers", server_id, "name")
-        if not config.name.strip():
-            problems.add(path, "expected a name, got blank text")
-        elif any(unicodedata.category(character) in _UNPRINTABLE for character in config.name):
-            problems.add(path, "a name may not hold control characters or line breaks")
-        elif (other := first.setdefault(config.name, server_id)) != server_id:
+        if flaw := _flaw(config.name):
+            problems.add(path, flaw)
+        elif (other := first.setdefault(_appearance(config.name), server_id)) != server_id:
             place = problems.place(("mcp_servers", other, "name"))
             problems.add(path, f"names are unique, and {place} has the same one")
+        for field, words in (("domains", config.domains), ("capabilities", config.capabilities)):
+            for at, word in enumerate(words):
+                if flaw := _flaw(word):
+                    problems.add(("mcp_servers", server_id, field, at), flaw)
+
+
+def _flaw(text: str) -> str:
+    if not text.strip():
+        return "expected text, got blank text"
+    if text != text.strip():
+        return "no spaces may stand at its start or end"
+    if any(unicodedata.category(character) in _INVISIBLE for character in text):
+        return "it may not hold control characters, line breaks or invisible characters"
+    return ""
+
+
+def _appearance(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", name).split())

@@ -53,6 +53,12 @@ class Problems:
         if not self.full:
             self._found.append(Problem(path, mark, message))
 
+    def repeated(self, node: Node, first: Node) -> None:
+        """Note that the key of a value is already there."""
+        if first.mark:
+            place = f"line {first.mark.line}, column {first.mark.column}"
+            self.at(node.mark, node.path, f"this key is already there in {place}")
+
     def add(self, path: Path, message: str) -> None:
         """Note a problem at a path of the document's shape; it is reported where the user wrote that value."""
         if self.root is None:

@@ -6,11 +6,14 @@ from typing import cast
 from urllib.parse import unquote_plus, urlsplit
 
 from mcp_orchestra.config.models import MCPConfig
+from mcp_orchestra.config.tree import Path
 
-__all__ = ["literal_secrets", "url_secrets", "worth_hiding"]
+__all__ = ["literal_secrets", "may_be_secret", "worth_hiding"]
 
 _ALL_SECRET = {"headers", "env"}
-_SECRET_NAME = re.compile(r"password|passwd|secret|token|api_?key|credential|authorization", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"password|passwd|passphrase|secret|token|(api|private|access)_?key|credential|authorization|cookie", re.IGNORECASE
+)
 _ORDINARY = {"true", "false", "yes", "no", "on", "off", "null", "none"}
 
 
@@ -22,7 +25,7 @@ def literal_secrets(config: MCPConfig) -> frozenset[str]:
     """
     found: set[str] = set()
     for server in config.mcp_servers.values():
-        found.update(url_secrets(server.url))
+        found.update(_url_secrets(server.url))
         found.update(_in(server.model_extra or {}))
     orchestration = config.orchestration
     found.update(_in(orchestration.cache.options))
@@ -31,12 +34,17 @@ def literal_secrets(config: MCPConfig) -> frozenset[str]:
     return worth_hiding(found)
 
 
+def may_be_secret(path: Path, value: object) -> bool:
+    """Say whether a field of a plug-in may hold a secret, by its name and by what there is in its value."""
+    return any(_is_secret(str(step)) for step in path) or next(_in(value), None) is not None
+
+
 def worth_hiding(texts: Iterable[str]) -> frozenset[str]:
     """Return the texts without those that are no secret whoever set them, such as ``true``."""
     return frozenset(text for text in texts if text and text.casefold() not in _ORDINARY)
 
 
-def url_secrets(url: str) -> Iterator[str]:
+def _url_secrets(url: str) -> Iterator[str]:
     """Yield the parts of an address that may be secret, both as written and decoded; nothing for other texts."""
     if "://" not in url:
         return
@@ -51,16 +59,19 @@ def url_secrets(url: str) -> Iterator[str]:
         yield unquote_plus(part)
 
 
+def _is_secret(name: str) -> bool:
+    return name in _ALL_SECRET or _SECRET_NAME.search(name) is not None
+
+
 def _in(value: object, secret: bool = False) -> Iterator[str]:
     if isinstance(value, str):
         if secret:
             yield value
             yield value.partition(" ")[2]  # what follows "Bearer"
-        yield from url_secrets(value)
+        yield from _url_secrets(value)
     elif isinstance(value, Mapping):
         for key, member in cast("Mapping[object, object]", value).items():
-            name = str(key)
-            yield from _in(member, secret or name in _ALL_SECRET or bool(_SECRET_NAME.search(name)))
+            yield from _in(member, secret or _is_secret(str(key)))
     elif isinstance(value, list | tuple):
         for item in cast("Sequence[object]", value):
             yield from _in(item, secret)

@@ -7,7 +7,32 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple
 
-__all__ = ["Mark", "Node", "Path", "Scalar", "find", "kind_of", "plain", "relocated", "show_key", "show_path"]
+__all__ = [
+    "LINE_BREAK",
+    "LONGEST_NUMBER",
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "Mark",
+    "Node",
+    "Path",
+    "Scalar",
+    "find",
+    "has_resolved",
+    "kind_of",
+    "mark_at",
+    "plain",
+    "relocated",
+    "show_key",
+    "show_path",
+]
+
+MAX_NODES = 20_000
+"""Values in a document, with everything that its aliases stand for."""
+MAX_DEPTH = 50
+"""Mappings and lists inside each other."""
+LONGEST_NUMBER = 100
+"""Characters of a number."""
+LINE_BREAK = re.compile("\r\n?|\n")
 
 Path = tuple[str | int, ...]
 """Keys and list positions from the top of a document down to a value."""
@@ -22,6 +47,12 @@ class Mark(NamedTuple):
 
     line: int
     column: int
+
+
+def mark_at(text: str, offset: int) -> Mark:
+    """Return the place of the character at an offset."""
+    lines = LINE_BREAK.split(text[:offset])
+    return Mark(len(lines), len(lines[-1]) + 1)
 
 
 @dataclass(slots=True)
@@ -41,6 +72,12 @@ class Node:
     """A YAML boolean as it was written: ``no``, ``on``, …"""
     placeholder: bool = False
     """The text was wholly one ``${…}``: it may still become a number or a boolean."""
+    resolved: bool = False
+    """Something was put in for a ``${…}``: the text may be a secret."""
+
+    def __str__(self) -> str:
+        """Say where it was written."""
+        return f"{show_path(self.path)} (line {self.mark.line})" if self.mark else show_path(self.path)
 
 
 def plain(node: Node) -> Any:
@@ -51,6 +88,13 @@ def plain(node: Node) -> Any:
     if isinstance(value, list):
         return [plain(child) for child in value]
     return value
+
+
+def has_resolved(node: Node) -> bool:
+    """Say whether anything in a subtree was put in for a ``${…}``."""
+    value = node.value
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return node.resolved or any(map(has_resolved, children))
 
 
 def find(root: Node, path: Path) -> tuple[Node, Path]:

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ValidationError
 
 from mcp_orchestra.config.explain import explain
 from mcp_orchestra.config.problems import Problems
-from mcp_orchestra.config.tree import Path, find
+from mcp_orchestra.config.secret_values import may_be_secret
+from mcp_orchestra.config.tree import Path, find, has_resolved
 from mcp_orchestra.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def validate(
             return model.model_validate(values)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
-        except Exception as error:  # noqa: BLE001 - a plug-in's validator may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plug-in's validator may raise anything, or exit
             problems.add(where, f"the plug-in could not check this ({type(error).__name__}); tell its author")
             return None
         if not _convert(errors, values, where, problems):
@@ -132,11 +135,14 @@ def _message(
             listing = f"; known are {', '.join(known)}" if known else ""
             return "unknown field" + (did_you_mean(str(path[-1]), known) or listing)
         case _:
-            written, placeholder = "", False
-            if problems.root is not None:
-                node, rest = find(problems.root, where + path)
-                written, placeholder = (node.written, node.placeholder) if not rest else ("", False)
-            return explain(errors, _locate(values, errors[0])[1], written=written, placeholder=placeholder)
+            value = _locate(values, errors[0])[1]
+            secret = may_be_secret(path, value)
+            if problems.root is None:
+                return explain(errors, value, secret=secret)
+            node, rest = find(problems.root, where + path)
+            secret = secret or has_resolved(node)
+            written, placeholder = ("", False) if rest else (node.written, node.placeholder)
+            return explain(errors, value, written=written, placeholder=placeholder, secret=secret)
 
 
 def _locate(values: dict[str, Any], error: "ErrorDetails") -> tuple[Path, object]:

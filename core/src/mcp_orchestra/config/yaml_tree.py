@@ -16,20 +16,29 @@ from yaml.nodes import ScalarNode
 from yaml.resolver import Resolver
 
 from mcp_orchestra.config.problems import Problems
-from mcp_orchestra.config.tree import Mark, Node, Path, Scalar, kind_of, relocated, show_key
+from mcp_orchestra.config.tree import (
+    LONGEST_NUMBER,
+    MAX_DEPTH,
+    MAX_NODES,
+    Mark,
+    Node,
+    Path,
+    Scalar,
+    kind_of,
+    mark_at,
+    relocated,
+    show_key,
+)
 from mcp_orchestra.config.yaml_messages import syntax_problem
 
-__all__ = ["MAX_DEPTH", "MAX_NODES", "parse_yaml"]
-
-MAX_NODES = 20_000
-"""Values in a document, with everything that its aliases stand for."""
-MAX_DEPTH = 50
-"""Mappings and lists inside each other."""
+__all__ = ["parse_yaml"]
 
 _PREFIX = "tag:yaml.org,2002:"
 _SCALARS = {f"{_PREFIX}{name}" for name in ("int", "float", "bool", "null", "timestamp")}
+_NUMBERS = {f"{_PREFIX}int", f"{_PREFIX}float"}
 _TEXTS = {f"{_PREFIX}{name}" for name in ("str", "merge", "value")}  # "<<" and "=" mean nothing as a value
-_LONGEST_NUMBER = 100
+# What YAML 1.1 makes of these is not what it looks like: 010 is 8, and 1:30 is 90.
+_TREACHEROUS = re.compile(r"[+-]?0[0-9_]+|.*:.*")
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads 1 MB in a tenth of a second
 
@@ -46,9 +55,8 @@ def parse_yaml(text: str, problems: Problems) -> Node | None:
             keys, self-references, more than 20 000 values or 50 levels.
     """
     if bad := _CONTROL.search(text):
-        before = text[: bad.start()]
-        mark = Mark(before.count("\n") + 1, len(before) - before.rfind("\n"))
-        problems.fatal(mark, (), "control characters are not allowed; remove them or save the file as UTF-8")
+        advice = "control characters are not allowed; remove them or save the file as UTF-8"
+        problems.fatal(mark_at(text, bad.start()), (), advice)
     return _Composer(text, problems).document()
 
 
@@ -128,10 +136,8 @@ class _Composer:
             mark = _mark(event)
             key = self._key(event, path)
             node = self._node(self._next(), (*path, key), mark)
-            if (first := members.setdefault(key, node)) is not node and first.mark:
-                self._problems.at(
-                    mark, node.path, f"this key is already there in line {first.mark.line}, column {first.mark.column}"
-                )
+            if (first := members.setdefault(key, node)) is not node:
+                self._problems.repeated(node, first)
         return members
 
     def _key(self, event: Any, path: Path) -> str:
@@ -159,8 +165,15 @@ class _Composer:
             return text, ""
         if tag not in _SCALARS:
             self._refuse_tag(event, path)
-        if len(text) > _LONGEST_NUMBER:
+        if len(text) > LONGEST_NUMBER:
             self._problems.fatal(_mark(event), path, "this number is too long; if it is text, write it in quotes")
+        if tag in _NUMBERS and _TREACHEROUS.fullmatch(text):
+            self._problems.fatal(
+                _mark(event),
+                path,
+                "YAML takes a number that starts with 0 for octal, and one with colons for base 60; "
+                "write a plain number, or text in quotes",
+            )
         value: Any = None
         failed = False
         try:

@@ -8,13 +8,14 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from mcp_orchestra.connection.faults import Fault, fault_of
+from mcp_orchestra.errors import MCPConnectionError
 
 if TYPE_CHECKING:
     from mcp import Client
 
 __all__ = ["CLOSE_SECONDS", "Attempt"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 4.5
 """How long a transport may take to let go of its server before it is abandoned; closing promises five seconds."""
@@ -95,11 +96,16 @@ class Attempt:
             self._task.cancel()
 
     async def _hold(self) -> None:
-        async with AsyncExitStack() as stack:
-            client = await self._enter(stack, self._read_side_ended)
-            if not self._connected.done():
-                self._connected.set_result(client)
-            await asyncio.wait({self._lost})
+        try:
+            async with AsyncExitStack() as stack:
+                client = await self._enter(stack, self._read_side_ended)
+                if not self._connected.done():
+                    self._connected.set_result(client)
+                await asyncio.wait({self._lost})
+        except SystemExit:  # asyncio would end the application with it
+            raise MCPConnectionError(
+                "the transport tried to end the interpreter", {"cause": "unexpected", "retryable": False}
+            ) from None
 
     def _read_side_ended(self) -> None:
         # While connecting, the request in flight fails by itself and says more.

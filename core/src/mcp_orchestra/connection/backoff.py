@@ -17,16 +17,18 @@ class Backoff:
 
     def __init__(self, base: float = 0.2, cap: float = 30.0, rng: Callable[[], float] = random.random) -> None:
         self._base = base
-        self._cap = cap
+        self.cap = cap
+        """Seconds that bound every delay."""
         self._rng = rng
         self._failures = 0
 
     def next(self) -> float:
         """Count a failure and return the seconds to wait before the next attempt."""
-        bound = min(self._cap, self._base * 2.0 ** min(self._failures, 32))
+        bound = min(self.cap, self._base * 2.0 ** min(self._failures, 32))
         self._failures += 1
         return bound * self._rng()
 
-    def reset(self) -> None:
-        """Start over after a success."""
-        self._failures = 0
+    def lasted(self, seconds: float) -> None:
+        """Start over if a connection lasted longer than any delay: one that dies at once is another failure."""
+        if seconds >= self.cap:
+            self._failures = 0

@@ -1,16 +1,16 @@
 """A server's client that any task may use: deadlines round every request, our errors out of every failure."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import mcp_types as types
 
-from mcp_orchestra.connection.faults import Fault, fault_of
+from mcp_orchestra.connection.asking import answer_to
+from mcp_orchestra.connection.fault import Fault, one_line
 from mcp_orchestra.connection.listing import CursorExpiredError, Freshness, Listing, collect
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, ResourceFetchError, ToolCallError
+from mcp_orchestra.inputs import checked_object, checked_seconds, checked_text
 from mcp_orchestra.redaction import Redactor
 from mcp_orchestra.telemetry import Telemetry
 
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
     from mcp import Client
 
     from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
+    from mcp_orchestra.connection.watch import Line
 
 __all__ = ["ConnectionView", "ServerClient"]
 
 ResultT = TypeVar("ResultT")
-
-_GRACE = 0.5  # the SDK's own timeout comes first and tells the server; this one covers what it does not
 
 
 class ConnectionView(Protocol):
@@ -37,6 +36,11 @@ class ConnectionView(Protocol):
     @property
     def current(self) -> "Client | None":
         """The SDK's client while connected."""
+        ...
+
+    @property
+    def line(self) -> "Line":
+        """What is seen of the streams under that client."""
         ...
 
     def lose(self, client: "Client", fault: Fault) -> None:
@@ -56,7 +60,8 @@ class ServerClient:
     """Asks one server; usable from any task of the event loop that connected it, over reconnects too.
 
     Listings are complete: all pages in one result of the SDK's type, with ``next_cursor`` None. Every request ends
-    within the server's ``request_timeout``, with a result, one of our errors, or the caller's own cancellation.
+    within the server's ``request_timeout``, with a result, one of our errors, or the caller's own cancellation. What
+    cannot be sent is a ``TypeError`` or ``ValueError`` before anything is.
     """
 
     def __init__(self, connection: ConnectionView, telemetry: Telemetry, redact: Redactor) -> None:
@@ -115,11 +120,14 @@ class ServerClient:
             MCPConnectionError: The server is not connected or the connection was lost.
             ResourceFetchError: It answered with an error or not in time; ``context["code"]`` is its error code.
         """
+        uri = checked_text(uri, "uri")
         return await self._ask("resources/read", uri, lambda client: client.read_resource(uri))
 
     async def get_prompt(self, name: str, arguments: Mapping[str, str] | None = None) -> types.GetPromptResult:
         """Return a prompt filled with arguments; raises ``MCPConnectionError`` if it cannot be had."""
-        given = dict(arguments) if arguments is not None else None
+        name, given = checked_text(name, "name"), checked_object(arguments)
+        for key, value in (given or {}).items():
+            checked_text(value, f"arguments.{key}")
         return await self._ask("prompts/get", name, lambda client: client.get_prompt(name, given))
 
     async def call_tool(
@@ -137,14 +145,16 @@ class ServerClient:
 
         Raises:
             ToolCallError: There is no result; ``context["delivered"]`` says whether the tool may have run.
+            TypeError: The name, an argument or the timeout is of a type that cannot be sent.
+            ValueError: One of them has a value that cannot be sent.
         """
+        name, given, timeout = checked_text(name, "name"), checked_object(arguments), checked_seconds(timeout)
         # The SDK lists the tools *after* the first call of an unlisted one, and loses the result if that fails.
         if self._listed is None or self._listed is not self._connection.current:
             try:
                 await self.list_tools()
             except MCPOrchestratorException as error:
                 raise self._error("tools/call", name, _undelivered(error)) from error
-        given = dict(arguments) if arguments is not None else None
         return await self._ask(
             "tools/call", name, lambda client: client.call_tool(name, given, read_timeout_seconds=timeout), timeout
         )
@@ -184,7 +194,7 @@ class ServerClient:
                 if client is None:
                     break
                 started = time.perf_counter()
-                outcome = await self._bounded(client, request, seconds)
+                outcome = await self._answer(client, request, seconds)
                 if not isinstance(outcome, Fault):
                     self._connection.answered(time.perf_counter() - started)
                     return outcome
@@ -196,41 +206,22 @@ class ServerClient:
                     break
             raise self._error(method, target, fault or _NOT_CONNECTED)
 
-    async def _bounded(
+    async def _answer(
         self, client: "Client", request: Callable[["Client"], Awaitable[ResultT]], seconds: float
     ) -> "ResultT | Fault":
-        """Run one request in a task of its own and wait for it no longer than its time.
-
-        A cancelled request of the SDK may linger for seconds while the server does not read. In its own task it
-        cannot keep the caller, and a cancellation that nobody asked for cannot be taken for the caller's.
-        """
-        task = asyncio.ensure_future(request(client))
-        try:
-            await asyncio.wait({task}, timeout=seconds + _GRACE)
-        finally:
-            if not task.done():
-                task.cancel()
-                task.add_done_callback(_retrieve)
-        if not task.done():
-            # Past the SDK's own timeout: the request was not even accepted for sending.
-            self._connection.lose(client, Fault(reason="the server stopped reading", cause="lost"))
-            return Fault(reason=f"no answer within {seconds:.3g} s", cause="timeout")
-        if task.cancelled():
-            return Fault(reason="the connection was torn down", cause="lost")
-        if (error := task.exception()) is None:
-            return task.result()
-        if not isinstance(error, Exception):
-            raise error  # KeyboardInterrupt and SystemExit are nobody's fault
-        fault = fault_of(error)
-        if fault.cause == "timeout":
-            return replace(fault, reason=f"no answer within {seconds:.3g} s")
-        return fault
+        return await answer_to(
+            request(client),
+            self._connection.line,
+            lambda: self._connection.lose(client, _STOPPED_READING),
+            seconds=seconds,
+            patience=self._connection.request_timeout,
+        )
 
     def _whereabouts(self, method: str) -> dict[str, object]:
         return {"server": self._connection.config.name, "server_id": self._connection.server_id, "operation": method}
 
     def _error(self, method: str, target: str | None, fault: Fault) -> MCPOrchestratorException:
-        what = f"{method} {target}" if target and method != "resources/read" else method
+        what = f"{method} {one_line(target)}" if target and method != "resources/read" else method
         # What a server answers may quote the very credentials that it was given.
         message = self._redact(f"{self._connection.config.name}: {what} failed: {fault.reason}")
         context = {**self._whereabouts(method), **fault.context()}
@@ -243,6 +234,7 @@ class ServerClient:
         return ResourceFetchError(message, context)
 
 
+_STOPPED_READING = Fault(reason="the server stopped reading", cause="lost")
 _NOT_CONNECTED = Fault(reason="the server is not connected", cause="lost", delivered="no")
 
 
@@ -253,9 +245,3 @@ def _undelivered(error: MCPOrchestratorException) -> Fault:
 
 def _hints(freshness: Freshness) -> dict[str, Any]:
     return {"ttl_ms": freshness.ttl_ms or 0, "cache_scope": freshness.scope}
-
-
-def _retrieve(task: "asyncio.Future[Any]") -> None:
-    """Look at the outcome, so that asyncio does not report it as never retrieved."""
-    if not task.cancelled():
-        task.exception()

@@ -4,85 +4,47 @@ The SDK reports failures as `MCPError`s with overloaded codes, nested exception 
 cancellations; nothing above this package sees any of them.
 """
 
+import asyncio
 import re
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal, cast
+from dataclasses import replace
+from typing import cast
 
 import anyio
 import httpx2
 from mcp.shared.exceptions import MCPError
-from mcp_types import (
-    CONNECTION_CLOSED,
-    HEADER_MISMATCH,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    METHOD_NOT_FOUND,
-    MISSING_REQUIRED_CLIENT_CAPABILITY,
-    PARSE_ERROR,
-    REQUEST_TIMEOUT,
-    UNSUPPORTED_PROTOCOL_VERSION,
-)
+from mcp_types import METHOD_NOT_FOUND
 from pydantic import ValidationError
 
+from mcp_orchestra.connection.fault import Fault, one_line
+from mcp_orchestra.connection.rpc_faults import of_rpc_error, of_transport_error
 from mcp_orchestra.errors import ConfigurationError, MCPConnectionError
-from mcp_orchestra.http import TRANSPORT_ERROR
-from mcp_orchestra.http.failures import REFUSED_CREDENTIALS
+from mcp_orchestra.http.failures import delivered_by, exhausted
 
-__all__ = ["METHOD_NOT_FOUND", "Delivered", "Fault", "fault_of"]
-
-Delivered = Literal["no", "maybe", "yes"]
-"""Whether the server may have acted on the request."""
-
-_RESOURCE_NOT_FOUND = -32002
-"""What servers older than the 2026-07-28 revision answer for an unknown resource."""
-
-_LONGEST_REASON = 300
+__all__ = ["METHOD_NOT_FOUND", "Fault", "fault_of"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """Why a connect or a request failed."""
+def fault_of(error: BaseException, *, closed: bool = True, overdue: bool = True) -> Fault:
+    """Return what went wrong, from the most telling leaf of an exception (group).
 
-    reason: str
-    """One line for people."""
-    cause: str
-    """One word for programs: ``timeout``, ``lost``, ``refused``, ``http``, ``auth``, ``rejected``, ``protocol``, …"""
-    delivered: Delivered = "maybe"
-    retryable: bool = True
-    """Whether the same thing may succeed later without anybody changing anything."""
-    code: int | None = None
-    """The JSON-RPC error code, if the server answered with one."""
-    status: int | None = None
-    """The HTTP status, if there was one."""
-    retry_after: str | None = None
-    """The server's ``Retry-After`` header."""
-
-    @property
-    def connection_lost(self) -> bool:
-        """Whether the connection, and not this one request, is what failed."""
-        return self.cause in {"lost", "refused", "session"}
-
-    def context(self) -> dict[str, object]:
-        """Return the facts for an error's ``context``."""
-        facts = {"cause": self.cause, "retryable": self.retryable, "delivered": self.delivered}
-        optional = {"code": self.code, "status": self.status, "retry_after": self.retry_after}
-        return {**facts, **{key: value for key, value in optional.items() if value is not None}}
-
-
-def fault_of(error: BaseException) -> Fault:
-    """Return what went wrong, from the most telling leaf of an exception (group)."""
-    return _classify(min(_leaves(error), key=_dullness))
+    Args:
+        error: What was raised.
+        closed: Whether the connection has ended or was never made; if not, "connection closed" is what a server says.
+        overdue: Whether the time for it has passed; if not, a timeout is what a server says of others.
+    """
+    faults = [(_classify(leaf, closed=closed, overdue=overdue), leaf) for leaf in _leaves(error)]
+    return min(faults, key=_dullness)[0]
 
 
 _DULL = {"unexpected": 2, "lost": 3, "cancelled": 4}
 
 
-def _dullness(leaf: BaseException) -> int:
+def _dullness(found: tuple[Fault, BaseException]) -> int:
     """Rank a leaf: a transport's own word explains more than the closed streams and cancellations that follow."""
-    return 0 if isinstance(leaf, MCPConnectionError) else _DULL.get(_classify(leaf).cause, 1)
+    fault, leaf = found
+    return 0 if isinstance(leaf, MCPConnectionError) else _DULL.get(fault.cause, 1)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -94,19 +56,21 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _classify(error: BaseException) -> Fault:
+def _classify(error: BaseException, *, closed: bool, overdue: bool) -> Fault:
     match error:
         case MCPConnectionError():
             return _of_transport(error)
         case ConfigurationError():
-            return Fault(reason=_line(error) or "bad options", cause="configuration", delivered="no", retryable=False)
+            return Fault(
+                reason=one_line(error) or "bad options", cause="configuration", delivered="no", retryable=False
+            )
         case MCPError():
-            return _of_rpc_error(error)
+            return of_rpc_error(error, closed=closed, overdue=overdue)
         case httpx2.HTTPError():
             return _of_http_error(error)
         case ValidationError():
             where = next((problem["loc"] for problem in error.errors(include_input=False, include_url=False)), ())
-            place = _line(".".join(map(str, where)))[:200]
+            place = one_line(".".join(map(str, where)))[:200]
             return Fault(reason=f"the answer does not follow the protocol (at {place})", cause="protocol")
         case TimeoutError():
             return Fault(reason="no answer in time", cause="timeout")
@@ -116,11 +80,11 @@ def _classify(error: BaseException) -> Fault:
             return Fault(reason="the connection was closed", cause="lost")
         case RuntimeError() if _INVALID_OUTPUT.match(str(error)):
             return Fault(reason="the tool's output does not match its schema", cause="invalid_output", delivered="yes")
-        case _ if type(error).__name__ == "CancelledError":
+        case asyncio.CancelledError():
             return Fault(reason="the connection was torn down", cause="cancelled")
         case _:
-            name, text = type(error).__name__, _line(error)
-            return Fault(reason=_line(f"{name}: {text}" if text else name), cause="unexpected")
+            name, text = type(error).__name__, one_line(error)
+            return Fault(reason=one_line(f"{name}: {text}" if text else name), cause="unexpected")
 
 
 # What the SDK raises when a tool has run and its result is not what the tool had announced (mcp.client.session).
@@ -129,27 +93,20 @@ _INVALID_OUTPUT = re.compile(
 )
 
 
-def _line(text: object) -> str:
-    """Return the first line of a text or error, fit for a log."""
-    try:
-        lines = str(text).strip().splitlines()
-    except Exception:  # noqa: BLE001  # an exception's own __str__ may raise anything
-        return ""
-    line = lines[0][:_LONGEST_REASON] if lines else ""
-    return "".join(character if character.isprintable() else " " for character in line)
-
-
 def _of_transport(error: MCPConnectionError) -> Fault:
     """Take what a transport says for itself."""
     status, retry_after = error.context.get("status"), error.context.get("retry_after")
     return Fault(
-        reason=_line(error) or "the transport cannot connect",
+        reason=one_line(error) or "the transport cannot connect",
         cause=str(error.context.get("cause") or "unreachable"),
         delivered="no",
         retryable=bool(error.context.get("retryable", True)),
         status=status if isinstance(status, int) else None,
         retry_after=retry_after if isinstance(retry_after, str) else None,
     )
+
+
+_EXHAUSTED = "this system has no descriptors, ports or memory left"
 
 
 def _of_os_error(error: OSError) -> Fault:
@@ -164,10 +121,12 @@ def _of_os_error(error: OSError) -> Fault:
             return Fault(reason="the host name cannot be resolved", cause="dns", delivered="no")
         case ssl.SSLError():
             return Fault(reason="the TLS connection failed", cause="tls")
+        case _ if exhausted(error):
+            return Fault(reason=_EXHAUSTED, cause="resources")
         case ConnectionError():
             return Fault(reason="the connection broke", cause="lost")
         case _:
-            return Fault(reason=_line(error.strerror or "") or type(error).__name__, cause="unreachable")
+            return Fault(reason=one_line(error.strerror or "") or type(error).__name__, cause="unreachable")
 
 
 def _of_http_error(error: httpx2.HTTPError) -> Fault:
@@ -178,19 +137,20 @@ def _of_http_error(error: httpx2.HTTPError) -> Fault:
         case httpx2.TimeoutException():
             return Fault(reason="no answer in time", cause="timeout")
         case httpx2.ConnectError():
+            if exhausted(error):
+                return Fault(reason=_EXHAUSTED, cause="resources", delivered="no")
             for earlier in _causes(error):
                 if isinstance(earlier, ssl.SSLError | socket.gaierror):
                     return replace(_of_os_error(earlier), delivered="no")
             return Fault(reason="connection refused or host unreachable", cause="refused", delivered="no")
         case httpx2.HTTPStatusError():
             status = error.response.status_code
-            delivered = "rejected" if 400 <= status < 500 else "maybe"
-            return _of_transport_error(
+            return of_transport_error(
                 f"HTTP status {status}",
                 {
                     "kind": "http",
                     "status": status,
-                    "delivered": delivered,
+                    "delivered": delivered_by(status),
                     "retry_after": error.response.headers.get("retry-after"),
                 },
             )
@@ -204,62 +164,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(earlier))
         yield earlier
         error = earlier
-
-
-_REJECTED = {METHOD_NOT_FOUND, HEADER_MISMATCH, MISSING_REQUIRED_CLIENT_CAPABILITY, UNSUPPORTED_PROTOCOL_VERSION}
-"""The server did not even begin."""
-
-_HOPELESS = {*_REJECTED, INVALID_REQUEST, INVALID_PARAMS, _RESOURCE_NOT_FOUND}
-"""The same request will get the same answer. What is not listed, such as an internal error, may pass."""
-
-
-def _of_rpc_error(error: MCPError) -> Fault:
-    text = _line(error.message)
-    raw: object = error.data
-    data = cast("dict[str, object]", raw) if isinstance(raw, dict) else {}
-    match error.code:
-        case code if code == TRANSPORT_ERROR and "kind" in data:
-            return _of_transport_error(text, data)
-        case code if code == REQUEST_TIMEOUT:
-            return Fault(reason="no answer in time", cause="timeout", code=code)
-        case code if code == CONNECTION_CLOSED:
-            # "SSE stream failed: …" costs one request; "Connection closed" is the connection's end.
-            if text and text != "Connection closed":
-                return Fault(reason=text, cause="broken")
-            return Fault(reason="the connection was closed", cause="lost")
-        case code if code == INVALID_REQUEST and text.startswith("Session "):
-            return Fault(reason="the server forgot the session", cause="session", delivered="no", code=code)
-        case code if code == PARSE_ERROR:
-            return Fault(reason="the answer is not valid JSON-RPC", cause="protocol", code=code)
-        case code:
-            # A tool that has begun may answer INVALID_PARAMS too: the SDK's servers do so for any ValidationError.
-            delivered: Delivered = "no" if code in _REJECTED else "maybe" if code in _HOPELESS else "yes"
-            return Fault(
-                reason=text or f"error {code}",
-                cause="rejected",
-                delivered=delivered,
-                retryable=code not in _HOPELESS,
-                code=code,
-            )
-
-
-_TRANSPORT_CAUSES = {"http": "http", "ConnectError": "refused", "too_large": "too_large", "encoding": "protocol"}
-
-
-def _of_transport_error(text: str, data: dict[str, object]) -> Fault:
-    """Read the error that ``mcp_orchestra.http`` makes of a failed HTTP request."""
-    status = data.get("status")
-    kind = str(data["kind"])
-    delivered: Delivered = "no" if data.get("delivered") in ("no", "rejected") else "maybe"
-    cause = "timeout" if "Timeout" in kind else _TRANSPORT_CAUSES.get(kind, "broken")
-    if status in REFUSED_CREDENTIALS:
-        cause = "auth"
-    retry_after = data.get("retry_after")
-    return Fault(
-        reason=text or "the server did not answer",
-        cause=cause,
-        delivered="yes" if cause == "too_large" else delivered,
-        retryable=cause not in {"auth", "too_large"},
-        status=status if isinstance(status, int) else None,
-        retry_after=retry_after if isinstance(retry_after, str) else None,
-    )

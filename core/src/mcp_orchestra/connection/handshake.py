@@ -15,13 +15,13 @@ from pydantic import ValidationError
 
 from mcp_orchestra.config.models import MCPServerConfig
 from mcp_orchestra.connection.faults import fault_of
-from mcp_orchestra.connection.watch import watched
+from mcp_orchestra.connection.watch import Line, watched
 from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.types import Endpoint, TransportSpec
 
 __all__ = ["Handshake"]
 
-_NO_ANSWER = frozenset({"auth", "broken", "http", "lost", "refused", "timeout", "unreachable"})
+_NO_ANSWER = frozenset({"auth", "broken", "http", "lost", "refused", "resources", "timeout", "unreachable"})
 """What says nothing about the protocol that a server speaks."""
 
 
@@ -46,15 +46,18 @@ class Handshake:
         self._spec = spec
         self._endpoint = endpoint
         self._on_message = on_message
+        self.line = Line()
+        """What is seen of the streams of the latest connection."""
         self._known: types.DiscoverResult | None = None
 
     async def enter(self, stack: AsyncExitStack, ended: Callable[[], None]) -> Client:
         """Connect: enter the client on the stack; ``ended`` is called once the transport's read side has ended."""
         self._endpoint.diagnostics.exit_code = None
+        self.line = line = Line()
         known = self._known if self._mode == "auto" else None
         mode = _modern_version(known) if known is not None else self._mode
         client = Client(
-            watched(self._spec.open(self._endpoint), ended),
+            watched(self._spec.open(self._endpoint), line, ended),
             read_timeout_seconds=self._endpoint.request_timeout,
             mode=mode,
             prior_discover=known,

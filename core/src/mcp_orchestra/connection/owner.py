@@ -18,6 +18,7 @@ from mcp_orchestra.connection.client import ServerClient
 from mcp_orchestra.connection.faults import Fault
 from mcp_orchestra.connection.handshake import Handshake
 from mcp_orchestra.connection.spawning import Spawning
+from mcp_orchestra.connection.watch import Line
 from mcp_orchestra.diagnostics import Diagnostics
 from mcp_orchestra.redaction import Redactor
 from mcp_orchestra.registry import MCPRegistry
@@ -26,9 +27,12 @@ from mcp_orchestra.types import Endpoint, ServerState, TransportSpec
 
 __all__ = ["Connection", "ConnectionServices"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _CLOSED = Fault(reason="the orchestrator was closed", cause="closed", delivered="no", retryable=False)
+
+_HURRIED_SECONDS = 1.0
+"""Questions that need a server may have it tried again so often; beyond that its back-off would mean nothing."""
 
 _CHANGES = (
     types.ResourceListChangedNotification,
@@ -78,12 +82,12 @@ class Connection:
         self.config = config
         self.spec = spec
         self.limits = limits
-        self.diagnostics = Diagnostics()
-        self.connect_timeout = float(config.timeout)
-        self.request_timeout = float(config.request_timeout or config.timeout)
+        self.diagnostics: Diagnostics = Diagnostics()
+        self.connect_timeout: float = float(config.timeout)
+        self.request_timeout: float = float(config.request_timeout or config.timeout)
         self.protocol_version: str | None = None
         self.server_info: types.Implementation | None = None
-        self.client = ServerClient(self, services.telemetry, services.redact)
+        self.client: ServerClient = ServerClient(self, services.telemetry, services.redact)
         self._max_retries = max_retries
         self._services = services
         self._backoff = Backoff()
@@ -104,11 +108,22 @@ class Connection:
         self._hurry = asyncio.Event()
         self._next: asyncio.Future[None] | None = None  # resolved when the next attempt has succeeded or failed
         self._closing = False
+        self._attempted_at = 0.0
 
     @property
     def current(self) -> Client | None:
         """The SDK's client while the server is connected, else None."""
         return self._current
+
+    @property
+    def line(self) -> Line:
+        """What is seen of the streams of the latest connection."""
+        return self._handshake.line
+
+    @property
+    def given_up(self) -> bool:
+        """Whether no attempt is being made any more: it failed at first, in a way that does not heal by itself."""
+        return self._owner is not None and self._owner.done() and not self._closing
 
     async def open(self) -> Fault | None:
         """Connect; return None once connected, or why not, at the latest after the server's ``timeout``.
@@ -117,6 +132,8 @@ class Connection:
         """
         if self._closing:
             return _CLOSED
+        if self._opened is not None and not self.given_up:
+            return await asyncio.shield(self._opened)
         loop = asyncio.get_running_loop()
         self._opened = loop.create_future()
         self._next = loop.create_future()
@@ -184,18 +201,21 @@ class Connection:
             opening = self._opened is not None and not self._opened.done()
             seconds = deadline - loop.time() if opening else self.connect_timeout
             fault = await self._connect_once(max(seconds, 0.0), opener if opening else contextvars.Context())
-            if not fault.retryable:
-                return fault
             delay = self._backoff.next()
+            if not fault.retryable:
+                if self.protocol_version is None:
+                    return fault
+                delay = self._backoff.cap  # it worked before, so somebody may be mending it
             if opening and (attempts > self._max_retries or loop.time() + delay >= deadline):
                 self._settle(fault)
-            self._mark(fault, "backing_off", retry_at=loop.time() + delay)
+            self._mark(fault, _state_after(fault), retry_at=loop.time() + delay)
             await self._pause(delay)
 
     async def _connect_once(self, seconds: float, context: contextvars.Context) -> Fault:
         """Connect, hold the connection, and return why there is none (any more)."""
         self._services.registry.mark_disconnected(self.server_id, self._last_error(), state="connecting")
         self._attempt = attempt = Attempt(self.server_id, self._enter, context)
+        self._attempted_at = asyncio.get_running_loop().time()
         try:
             outcome = await attempt.connected(seconds)
             if isinstance(outcome, Fault):
@@ -207,7 +227,9 @@ class Connection:
             else:
                 self._publish(outcome)
                 self._announce()
+                connected_at = asyncio.get_running_loop().time()
                 fault = self._explain(await attempt.lost())
+                self._backoff.lasted(asyncio.get_running_loop().time() - connected_at)
                 self._withdraw(fault)
         finally:
             self._current = None
@@ -225,7 +247,6 @@ class Connection:
         self._current = client
         self.protocol_version = client.protocol_version
         self.server_info = client.server_info
-        self._backoff.reset()
         self._services.registry.mark_connected(self.server_id, self.client)
         logger.info("server %s: connected, protocol %s", self.server_id, client.protocol_version)
         if returning:
@@ -235,8 +256,7 @@ class Connection:
     def _withdraw(self, fault: Fault) -> None:
         """Say at once that the server is gone; letting go of it may take seconds."""
         self._current = None
-        hopeless: ServerState = "auth_required" if fault.cause == "auth" else "failed"
-        self._mark(fault, "backing_off" if fault.retryable else hopeless)
+        self._mark(fault, _state_after(fault))
 
     def _announce(self) -> None:
         """Tell whoever waits for an attempt that this one has an outcome; the next is not in a hurry for their sake."""
@@ -260,9 +280,11 @@ class Connection:
             self._opened.set_result(fault)
 
     async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt; a question that needs the server shortens it, to an attempt each second."""
         try:
             async with asyncio.timeout(seconds):
                 await self._hurry.wait()
+                await asyncio.sleep(self._attempted_at + _HURRIED_SECONDS - asyncio.get_running_loop().time())
         except TimeoutError:
             return
 
@@ -278,3 +300,9 @@ class Connection:
     async def _on_message(self, message: object) -> None:
         if isinstance(message, _CHANGES):
             self._services.changed(self.server_id)
+
+
+def _state_after(fault: Fault) -> ServerState:
+    if fault.retryable:
+        return "backing_off"
+    return "auth_required" if fault.cause == "auth" else "failed"

@@ -16,7 +16,7 @@ class Spawning:
             as it may stay silent.
     """
 
-    def __init__(self, at_once: int = 16, seconds: float = 5.0) -> None:
+    def __init__(self, at_once: int = 16, seconds: float = 1.0) -> None:
         self._free = asyncio.Semaphore(at_once)
         self._seconds = seconds
 

@@ -1,7 +1,8 @@
-"""Tells the owner of a connection when the transport's read side has ended: the SDK itself tells nobody."""
+"""Watches a transport's two streams for what the SDK tells nobody: that one has ended, or takes nothing any more."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,15 +14,54 @@ if TYPE_CHECKING:
     from mcp.client import Transport
     from mcp.client._transport import TransportStreams  # the SDK exports the protocol, but not this alias
 
-__all__ = ["watched"]
+__all__ = ["Line", "watched"]
 
 
-class _WatchedStream:
+class Line:
+    """What is known of the streams of one connection."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        """Whether no answer can come any more."""
+        self._waiting = 0
+        self._since = 0.0
+
+    @property
+    def stuck_since(self) -> float | None:
+        """Since when, by the clock of the event loop, messages have waited and none was taken; None if none waits."""
+        return self._since if self._waiting else None
+
+    @contextmanager
+    def sending(self) -> Generator[None]:
+        """Note that a message waits for the length of the block, and was taken if the block is not left early."""
+        if not self._waiting:
+            self._since = _now()
+        self._waiting += 1
+        try:
+            yield
+            self._since = _now()
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+            self.ended = True
+            raise
+        finally:
+            self._waiting -= 1
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class _WatchedReadStream:
     """A read stream that reports its end; everything else is the inner stream's."""
 
-    def __init__(self, inner: Any, ended: Callable[[], None]) -> None:
+    def __init__(self, inner: Any, line: Line, ended: Callable[[], None]) -> None:
         self._inner = inner
-        self._ended = ended
+        self._line = line
+        self._report = ended
+
+    def _ended(self) -> None:
+        self._line.ended = True
+        self._report()
 
     @property
     def last_context(self) -> "Context | None":
@@ -38,6 +78,7 @@ class _WatchedStream:
 
     async def aclose(self) -> None:
         """Close the stream."""
+        self._line.ended = True
         await self._inner.aclose()
 
     def __aiter__(self) -> Self:
@@ -57,12 +98,46 @@ class _WatchedStream:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> bool:
+        # Without a report: the connection is being left, and whoever leaves it knows why.
+        self._line.ended = True
+        return bool(await self._inner.__aexit__(exc_type, exc_val, exc_tb))
+
+
+class _WatchedWriteStream:
+    """A write stream that notes what waits to be taken; everything else is the inner stream's."""
+
+    def __init__(self, inner: Any, line: Line) -> None:
+        self._inner = inner
+        self._line = line
+
+    async def send(self, item: Any, /) -> None:
+        """Send a message."""
+        with self._line.sending():
+            await self._inner.send(item)
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self._inner.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> bool:
         return bool(await self._inner.__aexit__(exc_type, exc_val, exc_tb))
 
 
 @asynccontextmanager
-async def watched(transport: "Transport", ended: Callable[[], None]) -> "AsyncGenerator[TransportStreams]":
-    """Wrap a transport so that ``ended`` is called as soon as its read stream ends."""
+async def watched(transport: "Transport", line: Line, ended: Callable[[], None]) -> "AsyncGenerator[TransportStreams]":
+    """Wrap a transport.
+
+    Args:
+        transport: What to watch.
+        line: Where to note what is seen.
+        ended: Called as soon as the read stream ends by itself.
+    """
     inner: AbstractAsyncContextManager[Any] = transport
     async with inner as (read, write):
-        yield _WatchedStream(read, ended), write
+        yield _WatchedReadStream(read, line, ended), _WatchedWriteStream(write, line)

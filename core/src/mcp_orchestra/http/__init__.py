@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mcp_orchestra.http.bodies import error_in, media_type
     from mcp_orchestra.http.client import environment_proxy, http_client, plain_url, send
-    from mcp_orchestra.http.failures import FAILURES, connection_failed, connection_refused, redirected
+    from mcp_orchestra.http.failures import FAILURES, connection_failed, connection_refused, exhausted, redirected
     from mcp_orchestra.http.isolation import IsolatingTransport
     from mcp_orchestra.http.options import HttpOptions
     from mcp_orchestra.http.origins import origin, redirect_target
@@ -35,6 +35,7 @@ __all__ = [
     "connection_refused",
     "environment_proxy",
     "error_in",
+    "exhausted",
     "http_client",
     "media_type",
     "origin",
@@ -47,7 +48,7 @@ __all__ = [
 _HOME = {
     "http.bodies": ("error_in", "media_type"),
     "http.client": ("environment_proxy", "http_client", "plain_url", "send"),
-    "http.failures": ("FAILURES", "connection_failed", "connection_refused", "redirected"),
+    "http.failures": ("FAILURES", "connection_failed", "connection_refused", "exhausted", "redirected"),
     "http.isolation": ("IsolatingTransport",),
     "http.options": ("HttpOptions",),
     "http.origins": ("origin", "redirect_target"),

@@ -8,7 +8,7 @@ import httpx2
 
 from mcp_orchestra.wire import too_large, transport_error
 
-__all__ = ["RefusedBody", "check_encoding", "error_in", "media_type", "read_body", "rebuilt"]
+__all__ = ["RefusedBody", "check_encoding", "error_in", "error_response_in", "media_type", "read_body", "rebuilt"]
 
 _DECODED = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 _BODY_HEADERS = frozenset({"content-length", "content-encoding", "transfer-encoding"})
@@ -81,12 +81,18 @@ def rebuilt(
 
 def error_in(body: bytes) -> dict[str, Any] | None:
     """Return the error object if the body is a JSON-RPC error response, whatever its content type says."""
+    response = error_response_in(body)
+    return response["error"] if response is not None else None
+
+
+def error_response_in(body: bytes) -> dict[str, Any] | None:
+    """Return the response if the body is a JSON-RPC error response, whatever its content type says."""
     try:
         message: Any = json.loads(body)
     except (ValueError, RecursionError):
         return None
     match message:
         case {"jsonrpc": "2.0", "error": {"code": int(), "message": str()}}:
-            return cast("dict[str, Any]", message["error"])
+            return cast("dict[str, Any]", message)
         case _:
             return None

@@ -1,5 +1,6 @@
 """From a failure of HTTP to one of our errors: why, in plain words, and whether to try again."""
 
+import errno
 import http
 import socket
 import ssl
@@ -19,7 +20,10 @@ __all__ = [
     "call_refused",
     "connection_failed",
     "connection_refused",
+    "delivered_by",
+    "exhausted",
     "redirected",
+    "session_forgotten",
 ]
 
 FAILURES: Final = (httpx2.HTTPError, OSError)
@@ -28,7 +32,8 @@ FAILURES: Final = (httpx2.HTTPError, OSError)
 REFUSED_CREDENTIALS: Final = frozenset({401, 403, 407})
 
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-_UNANSWERED = frozenset({408, 425})  # 4xx that say nothing about whether the request was carried out
+_NOT_CARRIED_OUT = frozenset({401, 403, 405, 413, 429})  # any other status may follow what a tool has done
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 _CERTIFICATE = {
     9: "is not valid yet",
     10: "has expired",
@@ -57,8 +62,25 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             todo += cast("BaseExceptionGroup[BaseException]", found).exceptions
 
 
+def exhausted(error: BaseException) -> bool:
+    """Tell whether this system has no descriptors, ports or memory left, which says nothing about the server.
+
+    Of several addresses that were tried, each must have failed for that reason: where there is no IPv6, that of
+    ``localhost`` cannot be assigned although nothing is short.
+    """
+    numbers = {found.errno for found in _chain(error) if isinstance(found, OSError) and found.errno is not None}
+    return bool(numbers) and numbers <= _EXHAUSTED
+
+
+def delivered_by(status: int) -> Delivered:
+    """Return whether a request was carried out that was answered with an HTTP error status."""
+    return "no" if status in _NOT_CARRIED_OUT else "maybe"
+
+
 def _reason(error: BaseException) -> tuple[str, str]:
     """Return the short word and the plain words for a failure."""
+    if isinstance(error, OSError | httpx2.ConnectError) and exhausted(error):
+        return "resources", "this system has no descriptors, ports or memory left"
     if isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout):
         return "timeout", "no connection was made in time"
     if isinstance(error, httpx2.TimeoutException):
@@ -123,10 +145,10 @@ def redirected(target: httpx2.URL, status: int, url: str) -> MCPConnectionError:
 
 def call_failed(error: BaseException) -> dict[str, Any]:
     """Return the JSON-RPC error object for a call whose request or answer was lost on the way."""
-    _, words = _reason(error)
+    cause, words = _reason(error)
     return transport_error(
         f"the server did not answer: {words}",
-        kind=type(error).__name__,
+        kind=cause if cause == "resources" else type(error).__name__,
         delivered="no" if isinstance(error, _NOT_SENT) else "maybe",
     )
 
@@ -134,14 +156,18 @@ def call_failed(error: BaseException) -> dict[str, Any]:
 def call_refused(response: httpx2.Response) -> dict[str, Any]:
     """Return the JSON-RPC error object for a call that was answered with an HTTP error status."""
     status = response.status_code
-    delivered: Delivered = "rejected" if 300 <= status < 500 and status not in _UNANSWERED else "maybe"
     retry_after = response.headers.get("retry-after")
     challenge = response.headers.get("www-authenticate")
     return transport_error(
         f"the server answered {_status(status)}",
         kind="http",
-        delivered=delivered,
+        delivered=delivered_by(status),
         status=status,
         retry_after=retry_after and retry_after[:64],
         www_authenticate=challenge and challenge[:1024],
     )
+
+
+def session_forgotten() -> dict[str, Any]:
+    """Return the JSON-RPC error object for a call whose session the server does not know any more."""
+    return transport_error("the server forgot the session", kind="session", delivered="no", status=404)

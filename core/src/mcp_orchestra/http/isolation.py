@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx2
 
 from mcp_orchestra.errors import MCPConnectionError
-from mcp_orchestra.http.bodies import RefusedBody, error_in, media_type, read_body, rebuilt
+from mcp_orchestra.http.bodies import RefusedBody, error_response_in, media_type, read_body, rebuilt
 from mcp_orchestra.http.events import GuardedEvents
 from mcp_orchestra.http.failures import (
     FAILURES,
@@ -22,6 +22,7 @@ from mcp_orchestra.http.failures import (
     connection_failed,
     connection_refused,
     redirected,
+    session_forgotten,
 )
 from mcp_orchestra.http.origins import followed, redirect_target
 from mcp_orchestra.redaction import safe_url
@@ -30,6 +31,7 @@ __all__ = ["IsolatingTransport"]
 
 _HANDSHAKE: Final = frozenset({"server/discover", "initialize"})
 _ERROR_BODY = 64 * 1024  # bytes of an HTTP error's body in which a JSON-RPC error is looked for
+_INVALID_REQUEST: Final = -32600  # under which servers speak of sessions
 _GOODBYE = 2.0  # seconds for the DELETE that ends a session: closing must not wait for a server that hangs
 
 
@@ -37,7 +39,8 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
     """An httpx2 transport under which a failing POST is answered with a JSON-RPC error (code ``TRANSPORT_ERROR``).
 
     The error's data holds ``kind``, ``delivered`` and, for an HTTP status, ``status``, ``retry_after`` and
-    ``www_authenticate``. Bodies are bounded by ``max_message_bytes`` after decompression.
+    ``www_authenticate``. A session that the server does not know any more is of the kind ``session``. Bodies are bounded
+    by ``max_message_bytes`` after decompression.
 
     The handshake is different. A failure of ``server/discover`` or ``initialize`` raises `MCPConnectionError`, since
     the SDK takes *any* JSON-RPC error of the probe for an old server: a passing 503 would lock a modern server to the
@@ -111,21 +114,23 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
             if handshake is not None:
                 raise redirected(target, status, str(request.url))
             return _answer(502, call_refused(response))
-        error = await self._error_of_peer(response)
+        said = await self._said_by_peer(response)
         if handshake is not None:
-            if _is_outage(status) or (handshake == "initialize" and error is None):
+            if _is_outage(status) or (handshake == "initialize" and said is None):
                 raise connection_refused(response, str(request.url))
+        elif _is_forgotten_session(request, status, said):
+            return _answer(status, session_forgotten())
         elif status in REFUSED_CREDENTIALS or status == 429:
-            error = None  # what matters is the status, which the SDK would drop for the body's sake
-        if error is not None:
-            return _answer(max(status, 400), error)
-        if handshake is not None or (status == 404 and "mcp-session-id" in request.headers):
+            said = None  # what matters is the status, which the SDK would drop for the body's sake
+        if said is not None:
+            return _answer(max(status, 400), said["error"])
+        if handshake is not None:
             return rebuilt(response, b"", "text/plain")  # the SDK knows what these mean
         return _answer(max(status, 400), call_refused(response))
 
-    async def _error_of_peer(self, response: httpx2.Response) -> dict[str, Any] | None:
+    async def _said_by_peer(self, response: httpx2.Response) -> dict[str, Any] | None:
         try:
-            return error_in(await read_body(response, min(self._limit, _ERROR_BODY)))
+            return error_response_in(await read_body(response, min(self._limit, _ERROR_BODY)))
         except (*FAILURES, RefusedBody):
             return None
 
@@ -162,6 +167,22 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
 def _is_outage(status: int) -> bool:
     """Tell the statuses that say nothing about the protocol a server speaks."""
     return status in REFUSED_CREDENTIALS or status in (408, 425, 429) or (status >= 500 and status != 501)
+
+
+def _is_forgotten_session(request: httpx2.Request, status: int, said: dict[str, Any] | None) -> bool:
+    """Tell whether the server does not know the session, which it says before it looks at the request.
+
+    The status says so (specification 2025-11-25, basic/transports), unless what comes with it answers the request: some
+    servers have a 404 for a method or resource that they do not know.
+    """
+    if status != 404 or "mcp-session-id" not in request.headers:
+        return False
+    if said is None or said.get("id") is None or said["error"]["code"] == _INVALID_REQUEST:
+        return True
+    try:
+        return bool(json.loads(request.content).get("id") != said["id"])
+    except (ValueError, RecursionError, AttributeError, httpx2.RequestNotRead):
+        return True
 
 
 def _unusable(request: httpx2.Request, refused: RefusedBody) -> MCPConnectionError:

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from mcp_orchestra.redaction import MASK, safe_url
+from mcp_orchestra.redaction import MASK
 
 __all__ = ["HttpOptions"]
 
@@ -73,7 +73,7 @@ class HttpOptions(BaseModel):
     """Where a server is and what every request to it carries. A transport of your own may extend it."""
 
     # Strict: a number is not a text. Inputs stay out of messages: they may be secrets.
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
     url: Annotated[str, AfterValidator(_checked_url)]
     """The server's address. User and password in it become an ``Authorization`` header."""
@@ -86,7 +86,7 @@ class HttpOptions(BaseModel):
         """Show the address without its secret parts, and headers by name only."""
         for name, value in super().__repr_args__():
             if name == "url":
-                value = safe_url(value)
+                value = MASK
             elif name == "headers":
                 value = dict.fromkeys(value, MASK)
             yield name, value

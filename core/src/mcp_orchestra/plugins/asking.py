@@ -4,10 +4,11 @@ import inspect
 import re
 import reprlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import cast
 
 import pluggy
+from pydantic import BaseModel
 
 from mcp_orchestra import hookspecs
 from mcp_orchestra.plugins.explaining import Unusable, explain
@@ -20,6 +21,11 @@ Spec = TransportSpec | CacheBackendSpec | RoutingPolicySpec
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _ALIAS = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
+_FLAGS: dict[object, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool,), "True or False"),
+    "str | None": ((str, type(None)), "a text or None"),
+}
+"""The declared types of the records' plain fields: what they accept, and how to say it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +101,9 @@ def ask(plugin: object, name: str, module: str) -> tuple[Spec, ...]:
                 for record in _records(kind, answer):
                     _check_unique(kind, record, specs)
                     specs.append(record)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise Unusable(explain(error, f"in its hook {kind.hook}", module)) from error
     return tuple(specs)
 
@@ -147,8 +155,15 @@ def _check_fields(kind: Kind, record: Spec) -> None:
         )
     if not callable(factory):
         raise Unusable(f"{kind.factory!r} of its {kind.label} {name!r} cannot be called")
-    if options is not None and not (isinstance(options, type) and hasattr(options, "model_validate")):
+    if options is not None and not (isinstance(options, type) and issubclass(options, BaseModel)):
         raise Unusable(f"'options' of its {kind.label} {name!r} is not a pydantic model")
+    for declared in fields(kind.record):
+        value = _field(record, declared.name)
+        accepted, wanted = _FLAGS.get(declared.type, ((object,), ""))
+        if not isinstance(value, accepted):
+            raise Unusable(
+                f"{declared.name!r} of its {kind.label} {name!r} is {reprlib.repr(value)}: it must be {wanted}"
+            )
 
 
 def _field(record: Spec, field: str) -> object:

@@ -1,10 +1,11 @@
 """Two plug-ins that claim one name: always an error, because either choice would be a guess."""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
 from mcp_orchestra.errors import PluginError
-from mcp_orchestra.plugins.asking import KINDS, names_of
+from mcp_orchestra.plugins.asking import kind_of, names_of
 from mcp_orchestra.plugins.info import Plugin, context, switch_off
 
 __all__ = ["refuse_conflicts"]
@@ -16,9 +17,13 @@ def refuse_conflicts(plugins: Sequence[Plugin]) -> None:
     Raises:
         PluginError: Some do. The message names them, their distributions and how to switch one off.
     """
+    claims = [(plugin, _claims(plugin)) for plugin in plugins if plugin.info.state != "disabled"]
+    holders = Counter(claim for _, claimed in claims for claim in claimed)
+    # Usually nobody is left here, and pairs are not looked at: this is asked for at every look-up.
+    rivals = [plugin for plugin, claimed in claims if any(holders[claim] > 1 for claim in claimed)]
     conflicts: list[str] = []
     involved: dict[int, Plugin] = {}
-    for one, other in combinations((plugin for plugin in plugins if plugin.info.state != "disabled"), 2):
+    for one, other in combinations(rivals, 2):
         if conflict := _namesakes(one, other) or _rivals(one, other):
             conflicts.append(conflict)
             involved |= {id(one): one, id(other): other}
@@ -45,10 +50,5 @@ def _rivals(one: Plugin, other: Plugin) -> str | None:
 
 
 def _claims(plugin: Plugin) -> set[tuple[str, str]]:
-    return {
-        (kind.label, name)
-        for kind in KINDS
-        for spec in plugin.specs
-        if isinstance(spec, kind.record)
-        for name in names_of(spec)
-    }
+    offered = {(kind_of(type(spec)).label, name) for spec in plugin.specs for name in names_of(spec)}
+    return {("plug-in", plugin.info.name), *offered}

@@ -4,7 +4,7 @@ import logging
 import re
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import Distribution, EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, distribution, distributions
 from operator import attrgetter
 
 from mcp_orchestra.hookspecs import PROJECT
@@ -55,24 +55,29 @@ def find() -> list[Found]:
     """Return the installed plug-ins, sorted by (name, distribution).
 
     A distribution that is on ``sys.path`` more than once, as an editable install beside a wheel is, counts where it is
-    found first, which is also where its modules are imported from. One whose metadata cannot be read is left out with
-    a warning.
+    found first, which is also where its modules are imported from: if that one offers no plug-ins, nor do the others.
+    One whose metadata cannot be read is left out with a warning.
     """
-    first: dict[str, list[Found]] = {}
-    for distribution in distributions():
+    plugins: dict[str, list[Found]] = {}
+    for installed in distributions():
         try:
-            entry_points = distribution.entry_points.select(group=PROJECT)
-            if entry_points:
-                name, version = distribution.metadata["Name"], distribution.version
-                found = [Found(entry_point=one, distribution=name, version=version) for one in entry_points]
-                first.setdefault(canonical(name), found)
+            if installed.entry_points.select(group=PROJECT):
+                name = canonical(installed.metadata["Name"])
+                if name not in plugins:
+                    plugins[name] = _plugins_of(distribution(name))
         except Exception:  # noqa: BLE001 - the damage of one distribution must not hide the plug-ins of the others
             _logger.warning(
                 "the entry points or the name of the distribution %s cannot be read, so plug-ins it may offer are "
                 "missing: reinstall it",
-                _label(distribution),
+                _label(installed),
             )
-    return sorted((one for found in first.values() for one in found), key=lambda one: (one.name, one.distribution))
+    return sorted((one for found in plugins.values() for one in found), key=lambda one: (one.name, one.distribution))
+
+
+def _plugins_of(installed: Distribution) -> list[Found]:
+    name, version = installed.metadata["Name"], installed.version
+    entry_points = installed.entry_points.select(group=PROJECT)
+    return [Found(entry_point=one, distribution=name, version=version) for one in entry_points]
 
 
 def _label(distribution: Distribution) -> str:

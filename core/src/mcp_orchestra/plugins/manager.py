@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -29,22 +30,28 @@ class PluginManager:
     Nothing is looked for before `discover`; what is given to `register` is there at once. A plug-in that cannot be
     imported, exits the interpreter, implements a hook that core does not have or yields what it should not is *failed*:
     one warning says why, and the others work. Two plug-ins that claim one name are an error, because either choice
-    would be a guess.
+    would be a guess. It may be used from several threads at once.
 
     Args:
         disabled: Plug-ins that are not even imported, by their own name or that of their distribution. Those in the
             environment variable ``MCP_ORCHESTRA_DISABLE_PLUGINS`` (separated by commas) are added.
+        only: If given, the names of the only plug-ins to discover: the others are not imported, and not listed either.
         strict: Make a failed plug-in an error, with what it raised as the cause: for tests, and for those who write
             plug-ins.
     """
 
-    def __init__(self, *, disabled: Iterable[str] = (), strict: bool = False) -> None:
+    def __init__(
+        self, *, disabled: Iterable[str] = (), only: Iterable[str] | None = None, strict: bool = False
+    ) -> None:
         from_environment = (name.strip() for name in os.environ.get(DISABLE_VARIABLE, "").split(","))
         self._disabled = dict.fromkeys(filter(None, from_environment), DISABLE_VARIABLE)
         self._disabled |= dict.fromkeys(disabled, "the configuration")
+        self._only = None if only is None else frozenset(only)
         self._strict = strict
         self._discovered = False
-        self._plugins: list[Plugin] = []
+        # Replaced as a whole and under the lock, so whoever reads it needs none.
+        self._plugins: tuple[Plugin, ...] = ()
+        self._lock = threading.RLock()  # reentrant, because a hook may come back here
 
     def discover(self) -> None:
         """Import the installed plug-ins, one by one in the order of (name, distribution); later calls only check.
@@ -53,11 +60,13 @@ class PluginManager:
             PluginError: Two plug-ins have one name or offer one thing; in strict mode also: one has failed. The
                 context lists the plug-ins and their distributions.
         """
-        if not self._discovered:
-            found = find()
-            self._plugins += self._load_all(found)
-            self._discovered = True
-            self._warn_about_unknown(found)
+        with self._lock:
+            if not self._discovered:
+                found = find()
+                loaded = self._load_all([one for one in found if self._only is None or one.name in self._only])
+                self._plugins = (*self._plugins, *loaded)
+                self._discovered = True
+                self._warn_about_unknown(found)
         refuse_conflicts(self._plugins)
         failed = [plugin for plugin in self._plugins if plugin.info.state == "failed"]
         if self._strict and failed:
@@ -83,11 +92,15 @@ class PluginManager:
         else:
             try:
                 added = _active(info, ask(plugin, name, info.module))
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 info = _failed(info, error, "when it is registered")
                 raise PluginError(_unusable(info), context([info])) from error
-        refuse_conflicts([*self._plugins, added])
-        self._plugins.append(added)
+        with self._lock:
+            plugins = (*self._plugins, added)
+            refuse_conflicts(plugins)
+            self._plugins = plugins
 
     def transport(self, name: str) -> TransportSpec:
         """Return the transport of this name or alias.
@@ -153,7 +166,7 @@ class PluginManager:
         return next((by for name, by in self._disabled.items() if canonical(name) == distribution), None)
 
     def _warn_about_unknown(self, found: Iterable[Found]) -> None:
-        names = {plugin.info.name for plugin in self._plugins}
+        names = {plugin.info.name for plugin in self._plugins} | {one.name for one in found}
         distributions = {canonical(one.distribution) for one in found}
         for name, by in self._disabled.items():
             if name not in names and canonical(name) not in distributions:
@@ -161,8 +174,9 @@ class PluginManager:
                 _logger.warning("there is no plug-in %r to switch off, as %s asks%s", name, by, hint)
 
     def _list(self, record: type[_SpecT]) -> list[_SpecT]:
-        refuse_conflicts(self._plugins)
-        specs = [spec for plugin in self._plugins for spec in plugin.specs if isinstance(spec, record)]
+        plugins = self._plugins
+        refuse_conflicts(plugins)
+        specs = [spec for plugin in plugins for spec in plugin.specs if isinstance(spec, record)]
         return sorted(specs, key=lambda spec: spec.name)
 
     def _get(self, record: type[_SpecT], name: str) -> _SpecT:
@@ -189,7 +203,9 @@ def _load(found: Found, info: PluginInfo) -> Plugin:
         plugin = found.load()
         doing = "when it is asked what it offers"
         return _active(info, ask(plugin, found.name, found.module))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - to contain whatever a plug-in does is the point
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - to contain whatever a plug-in does is the point
         info = _failed(info, error, doing)
         _logger.warning("%s", _unusable(info))
         return Plugin(info=info, cause=error)

@@ -75,9 +75,9 @@ class RawServer:
         }
         self.requests: list[RawRequest] = []
         """What was asked, in order."""
-        self.connections = 0
+        self.connections: int = 0
         """How many connections were made."""
-        self.url = ""
+        self.url: str = ""
 
     @contextlib.asynccontextmanager
     async def listening(self, port: int = 0) -> AsyncGenerator["RawServer", None]:

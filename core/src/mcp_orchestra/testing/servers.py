@@ -63,12 +63,12 @@ class ScriptedServer:
             if isinstance(resources, int)
             else dict(resources)
         )
-        self.tools = list(tools)
+        self.tools: list[str] = list(tools)
         self.page_size = page_size
         self.delay = delay
         self.requests: Counter[str] = Counter()
         """How often each method was asked, and each tool called (as ``tools/call:<name>``)."""
-        self.gate = asyncio.Event()
+        self.gate: asyncio.Event = asyncio.Event()
         """While clear, listings and reads wait; set from the start."""
         self.gate.set()
         self._hints: dict[str, Any] = {"ttl_ms": ttl_ms, "cache_scope": scope}
@@ -228,8 +228,8 @@ class ServerProcess:
         self, transport: HttpTransport = "streamable-http", *, port: int | None = None, **options: object
     ) -> None:
         self.transport = transport
-        self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}{'/mcp' if transport == 'streamable-http' else '/sse'}"
+        self.port: int = port or free_port()
+        self.url: str = f"http://127.0.0.1:{self.port}{'/mcp' if transport == 'streamable-http' else '/sse'}"
         self._command = server_command(transport, port=self.port, **options)
         self._process: asyncio.subprocess.Process | None = None
 

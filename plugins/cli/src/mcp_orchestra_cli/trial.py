@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["try_servers"]
 
+_METHOD_NOT_FOUND = -32601  # JSON-RPC's: the server has no such thing, which is no failure
+
 
 class _Client(Protocol):
     async def list_resources(self) -> "ListResourcesResult": ...
@@ -66,12 +68,10 @@ async def _offer(server: dict[str, Any], info: Any, started: datetime) -> dict[s
 
 
 async def _count(ask: Callable[[], Awaitable[Any]], count: Callable[[Any], int], found: dict[str, Any]) -> int | None:
-    from mcp_types import METHOD_NOT_FOUND
-
     try:
         return count(await ask())
     except MCPOrchestratorException as error:
-        if error.context.get("code") == METHOD_NOT_FOUND:
+        if error.context.get("code") == _METHOD_NOT_FOUND:
             return 0
         found["error"] = error.message
         return None

@@ -20,12 +20,15 @@ from mcp_orchestra import (
 
 from mcp_orchestra_fastapi.models import Failure
 
-__all__ = ["Refusal", "explain", "mask_errors", "report"]
+__all__ = ["Refusal", "Refused", "explain", "mask_errors", "report"]
 
 logger = logging.getLogger("mcp_orchestra.fastapi")
 
 _MOST_LOGGED = 20
 """How many of one answer's errors are logged."""
+
+_LONGEST_PATH = 200
+"""How many characters of a request's path are logged."""
 
 
 class Refusal(NamedTuple):
@@ -37,25 +40,34 @@ class Refusal(NamedTuple):
     message: str
 
 
+class Refused(Exception):  # noqa: N818 - an answer rather than an error; it never leaves this package
+    """A request cannot be answered as it stands: with which status, and why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.refusal = Refusal(status, "InvalidRequest", message)
+
+
 def explain(error: Exception, registry: MCPRegistry, domain: str | None) -> Refusal:
-    """Return what to tell the caller about an error.
+    """Return what to tell the caller about an error. It repeats nothing of the request.
 
     Args:
         error: What the orchestrator raised.
         registry: Tells whether anybody declares the domain.
         domain: What was asked for; None for everything.
     """
-    about = f" for the domain {domain!r}" if domain is not None else ""
     match error:
+        case Refused():
+            return error.refusal
         case NoMCPAvailableError() if domain is not None and not registry.get_servers_by_domain(domain):
-            return Refusal(404, "NoMCPAvailableError", f"no MCP server declares the domain {domain!r}")
+            return Refusal(404, "NoMCPAvailableError", "no MCP server declares this domain")
         case NoMCPAvailableError():
-            return Refusal(503, "NoMCPAvailableError", f"no MCP server{about} is available")
+            return Refusal(503, "NoMCPAvailableError", "no MCP server that could answer is available")
         case MCPConnectionError():
-            return Refusal(503, "MCPConnectionError", f"the MCP servers{about} cannot be reached")
+            return Refusal(503, "MCPConnectionError", "the MCP servers cannot be reached")
         case ResourceFetchError():
             asked = ", ".join(_servers_of(error)) or "the MCP server"
-            return Refusal(502, "ResourceFetchError", f"the resources{about} could not be fetched from {asked}")
+            return Refusal(502, "ResourceFetchError", f"the resources could not be fetched from {asked}")
         case ConfigurationError():
             return Refusal(500, "ConfigurationError", "the configuration of the MCP servers cannot be used")
         case _:
@@ -63,17 +75,21 @@ def explain(error: Exception, registry: MCPRegistry, domain: str | None) -> Refu
 
 
 def report(request: Request, error: Exception, refusal: Refusal) -> Failure:
-    """Log an error in full, and return what the answer says about it; both have the same id."""
+    """Log an error, and return what the answer says about it; both have the same id."""
     failure = Failure(type=refusal.type, message=refusal.message, id=uuid.uuid4().hex)
-    what = f"{type(error).__name__}: {error}"
-    if isinstance(error, MCPOrchestratorException):
-        what = f"{what} {error.context}"
-    # An error that was foreseen explains itself, and with a server down there may be hundreds a second.
+    # A request that is refused is described by our own words: the error may repeat it, however long it is.
+    what, level = refusal.message, logging.INFO
+    if refusal.status >= 500:
+        what = f"{type(error).__name__}: {error}"
+        if isinstance(error, MCPOrchestratorException):
+            what = f"{what} {error.context}"
+        # An error that was foreseen explains itself, and with a server down there may be hundreds a second.
+        level = logging.ERROR if refusal.status == 500 else logging.WARNING
     logger.log(
-        logging.INFO if refusal.status == 404 else logging.ERROR if refusal.status == 500 else logging.WARNING,
+        level,
         "%s %r answered with %d, error %s: %s",
         request.method,
-        request.url.path,
+        request.scope["path"][:_LONGEST_PATH],
         refusal.status,
         failure.id,
         what,
@@ -98,7 +114,7 @@ def mask_errors(request: Request, servers: dict[str, Any]) -> None:
         logger.warning(
             "%s %r answered in part, error %s, %d in all: %s",
             request.method,
-            request.url.path,
+            request.scope["path"][:_LONGEST_PATH],
             failure_id,
             len(found),
             "; ".join(found[:_MOST_LOGGED]),

@@ -20,8 +20,8 @@ class Failure(BaseModel):
     """What went wrong, as far as a caller may know."""
 
     type: str = Field(examples=["NoMCPAvailableError"])
-    """The error's documented class, or ``InternalError``."""
-    message: str = Field(examples=["no MCP server for the domain 'products' is available"])
+    """The error's documented class, ``InvalidRequest`` or ``InternalError``."""
+    message: str = Field(examples=["no MCP server that could answer is available"])
     """One line, of this library's own words."""
     id: str = Field(examples=["0f8fad5bd9cb469fa16570867728950e"])
     """What the log's line with the full error contains too."""

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.params import Depends
 from mcp_orchestra import MCPOrchestrator
+from starlette.convertors import PathConvertor, register_url_convertor
 
-from mcp_orchestra_fastapi.answers import answer, ask_servers
-from mcp_orchestra_fastapi.body_limit import SmallBodyRoute
+from mcp_orchestra_fastapi.answers import answer
+from mcp_orchestra_fastapi.bodies import read_body
 from mcp_orchestra_fastapi.failures import mask_errors
 from mcp_orchestra_fastapi.models import (
     CacheStats,
@@ -21,7 +22,6 @@ from mcp_orchestra_fastapi.models import (
     ServerResources,
     Status,
 )
-from mcp_orchestra_fastapi.startup import start_of
 
 __all__ = ["create_router"]
 
@@ -44,7 +44,17 @@ _UPSTREAM: _Responses = _INTERNAL | {
     },
 }
 _NO_DOMAIN: _Responses = {404: {"model": ErrorBody, "description": "No server declares the domain."}}
-_TOO_LARGE: _Responses = {413: {"description": "The body is larger than 64 KiB."}}
+_BAD_BODY: _Responses = {
+    413: {"model": ErrorBody, "description": "The body is larger than 64 KiB."},
+    415: {"model": ErrorBody, "description": "The content type is not application/json."},
+    422: {"model": ErrorBody, "description": "The body is not what is described here; nothing was dropped."},
+}
+
+
+class _AnyText(PathConvertor):
+    """Matches line ends too, which starlette's own ``path`` does not: a domain with one deserves our 404."""
+
+    regex = "(?s:.*)"
 
 
 def create_router(
@@ -60,12 +70,13 @@ def create_router(
         prefix: What the paths begin with: empty, or a path that begins with a slash and does not end with one.
         dependencies: Run before every route, as ``Depends(...)``.
     """
+    register_url_convertor("mcp_orchestra_any", _AnyText())
     router = APIRouter(prefix=prefix, dependencies=list(dependencies), tags=["mcp"])
 
     @router.get("/status", response_model=Status, responses=_INTERNAL)
     async def status(request: Request) -> Response:
         """Return how the servers and the cache stand."""
-        return await answer(request, orchestrator, partial(_status, request, orchestrator))
+        return await answer(request, orchestrator, partial(_status, orchestrator))
 
     @router.get("/resources", response_model=dict[str, ServerResources], responses=_UPSTREAM)
     async def resources(request: Request) -> Response:
@@ -76,10 +87,12 @@ def create_router(
             mask_errors(request, gathered)
             return gathered
 
-        return await ask_servers(request, orchestrator, gather)
+        return await answer(request, orchestrator, gather)
 
     # A path, because a domain may have slashes: servers arrive at the same route whether they are escaped or not.
-    @router.get("/resources/{domain:path}", response_model=dict[str, Resource], responses=_UPSTREAM | _NO_DOMAIN)
+    @router.get(
+        "/resources/{domain:mcp_orchestra_any}", response_model=dict[str, Resource], responses=_UPSTREAM | _NO_DOMAIN
+    )
     async def domain_resources(
         request: Request, domain: Annotated[str, Path(description="As servers declare it in the configuration.")]
     ) -> Response:
@@ -90,36 +103,30 @@ def create_router(
             mask_errors(request, {domain: {"resources": found}})
             return found
 
-        return await ask_servers(request, orchestrator, fetch, domain)
+        return await answer(request, orchestrator, fetch, domain)
 
-    async def invalidate_cache(request: Request, what: Invalidation | None = None) -> Response:
-        """Drop one entry from the cache, or all."""
-        key = what.key if what is not None else None
-        return await answer(request, orchestrator, lambda: asyncio.to_thread(_invalidate, orchestrator, key))
-
-    router.add_api_route(
+    @router.post(
         "/cache/invalidate",
-        invalidate_cache,
-        methods=["POST"],
         response_model=Invalidated,
-        responses=_INTERNAL | _TOO_LARGE,
-        route_class_override=SmallBodyRoute,
+        responses=_INTERNAL | _BAD_BODY,
+        # Described, not declared: FastAPI itself would read a body of any size, and quote it in its refusal.
+        openapi_extra={"requestBody": {"content": {"application/json": {"schema": Invalidation.model_json_schema()}}}},
     )
+    async def invalidate_cache(request: Request) -> Response:
+        """Drop one entry from the cache, or all."""
+
+        async def invalidate() -> Invalidated:
+            what = await read_body(request, Invalidation)
+            return await asyncio.to_thread(_invalidate, orchestrator, what.key)
+
+        return await answer(request, orchestrator, invalidate)
+
     return router
 
 
-async def _status(request: Request, orchestrator: MCPOrchestrator) -> Status:
+async def _status(orchestrator: MCPOrchestrator) -> Status:
     # In a thread, here and below: counting what is cached may wait for a disk or a network.
-    status = Status.model_validate(await asyncio.to_thread(orchestrator.get_status))
-    start = start_of(request.app, orchestrator)
-    if start is not None and start.error is not None:
-        # What failed to start was closed again, which left no trace of the reasons on the servers.
-        failed = start.error.context.get("failed", {})
-        for server in status.servers:
-            if not server.connected:
-                server.error = server.error or failed.get(server.id, "closed again, because another server failed")
-                server.retry_in = round(start.retry_in, 3)
-    return status
+    return Status.model_validate(await asyncio.to_thread(orchestrator.get_status))
 
 
 def _invalidate(orchestrator: MCPOrchestrator, key: str | None) -> Invalidated:

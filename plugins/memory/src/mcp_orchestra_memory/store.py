@@ -3,19 +3,23 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
+from typing import TypeVar
 
-from mcp_orchestra import StoredEntry
+from mcp_orchestra.types import StoredEntry, StoredObject
 
 __all__ = ["MemoryStore"]
 
+_KeptT = TypeVar("_KeptT", StoredEntry, StoredObject)
+
 
 class MemoryStore:
-    """Keeps entries in a dict: thread-safe, every look-up and every change in constant time.
+    """Keeps entries, bytes or objects, in a dict: thread-safe, every look-up and every change in constant time.
 
     Args:
         max_entries: Entries to keep.
-        max_bytes: Bytes to keep, keys and values together, without what Python needs around them (some 400 bytes an
-            entry). A single entry that is larger is not kept, and nothing has to go for it.
+        max_bytes: Bytes to keep, keys and values together, without what the store needs around them (some 400 bytes an
+            entry). An object counts as the memory it takes. A single entry that is larger is not kept, and nothing has
+            to go for it.
 
     Raises:
         ValueError: A bound is below 1.
@@ -26,36 +30,25 @@ class MemoryStore:
             raise ValueError("max_entries and max_bytes must be at least 1")
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._entries: OrderedDict[str, StoredEntry] = OrderedDict()  # used least recently first
+        self._entries: OrderedDict[str, StoredEntry | StoredObject] = OrderedDict()  # used least recently first
         self._bytes = 0
         self._lock = Lock()
 
     def get_many(self, keys: Sequence[str]) -> dict[str, StoredEntry]:
-        """Return what is there, expired or not; it counts as used now."""
-        found: dict[str, StoredEntry] = {}
-        entries = self._entries
-        with self._lock:
-            for key in keys:
-                if (entry := entries.get(key)) is not None:
-                    entries.move_to_end(key)
-                    found[key] = entry
-        return found
+        """Return the bytes that are there, expired or not; they count as used now."""
+        return self._find(keys, StoredEntry)
+
+    def get_objects(self, keys: Sequence[str]) -> dict[str, StoredObject]:
+        """Return the objects that are there, as `get_many` does."""
+        return self._find(keys, StoredObject)
 
     def set_many(self, entries: Mapping[str, StoredEntry]) -> int:
         """Store the entries one after the other and return how many had to go to make room."""
-        evicted = 0
-        with self._lock:
-            for key, entry in entries.items():
-                self._drop(key)  # also if the new one is too large: the old one must not be served instead
-                size = _size(key, entry)
-                if size > self._max_bytes:
-                    continue
-                while len(self._entries) >= self._max_entries or self._bytes + size > self._max_bytes:
-                    self._drop(next(iter(self._entries)))
-                    evicted += 1
-                self._entries[key] = entry
-                self._bytes += size
-        return evicted
+        return self._keep(entries)
+
+    def set_objects(self, entries: Mapping[str, StoredObject]) -> int:
+        """Store objects, as `set_many` does."""
+        return self._keep(entries)
 
     def delete_many(self, keys: Iterable[str]) -> int:
         """Drop the entries under these keys and return how many there were."""
@@ -82,6 +75,31 @@ class MemoryStore:
         """Give the memory back."""
         self.clear()
 
+    def _find(self, keys: Sequence[str], kind: type[_KeptT]) -> dict[str, _KeptT]:
+        found: dict[str, _KeptT] = {}
+        entries = self._entries
+        with self._lock:
+            for key in keys:
+                if isinstance(entry := entries.get(key), kind):
+                    entries.move_to_end(key)
+                    found[key] = entry
+        return found
+
+    def _keep(self, entries: Mapping[str, StoredEntry] | Mapping[str, StoredObject]) -> int:
+        evicted = 0
+        with self._lock:
+            for key, entry in entries.items():
+                self._drop(key)  # also if the new one is too large: the old one must not be served instead
+                size = _size(key, entry)
+                if size > self._max_bytes:
+                    continue
+                while len(self._entries) >= self._max_entries or self._bytes + size > self._max_bytes:
+                    self._drop(next(iter(self._entries)))
+                    evicted += 1
+                self._entries[key] = entry
+                self._bytes += size
+        return evicted
+
     def _drop(self, key: str) -> bool:
         if (entry := self._entries.pop(key, None)) is None:
             return False
@@ -89,5 +107,6 @@ class MemoryStore:
         return True
 
 
-def _size(key: str, entry: StoredEntry) -> int:
-    return len(key if key.isascii() else key.encode("utf-8", "surrogatepass")) + len(entry.value)
+def _size(key: str, entry: StoredEntry | StoredObject) -> int:
+    size = entry.size if isinstance(entry, StoredObject) else len(entry.value)
+    return len(key if key.isascii() else key.encode("utf-8", "surrogatepass")) + size

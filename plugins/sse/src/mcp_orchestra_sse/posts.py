@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 from mcp_orchestra.http import FAILURES, error_in, send
+from mcp_orchestra.wire import unsendable
 from pydantic import ValidationError
 
 __all__ = ["Posts"]
@@ -69,14 +70,24 @@ class Posts:
         await self.aclose()
 
     async def _post(self, message: types.JSONRPCMessage) -> None:
-        body = message.model_dump(by_alias=True, mode="json", exclude_unset=True)
-        response = await send(self._client, self._client.build_request("POST", self._address, json=body))
+        try:
+            body = message.model_dump(by_alias=True, mode="json", exclude_unset=True)
+            request = self._client.build_request("POST", self._address, json=body)
+        except (TypeError, ValueError, RecursionError):  # it cannot be written as JSON
+            await self._answer(message, types.ErrorData.model_validate(unsendable()))
+            return
+        response = await send(self._client, request)
         try:
             if response.is_success or not isinstance(message, types.JSONRPCRequest):
                 return
             error = _error(await _body(response), response.status_code)
         finally:
             await response.aclose()
+        await self._answer(message, error)
+
+    async def _answer(self, message: types.JSONRPCMessage, error: types.ErrorData) -> None:
+        if not isinstance(message, types.JSONRPCRequest):
+            return
         try:
             await self._answers.send(SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=message.id, error=error)))
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):

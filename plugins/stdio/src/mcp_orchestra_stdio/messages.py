@@ -1,15 +1,15 @@
-"""From the lines that a server writes to its standard output to messages."""
+"""From messages to lines, and from the lines that a server writes to its standard output to messages."""
 
-from typing import Final
+from typing import Any, Final
 
 import mcp_types as types
 from mcp.shared.message import SessionMessage
 from mcp_orchestra.diagnostics import Diagnostics
-from mcp_orchestra.wire import answered_id, too_large
+from mcp_orchestra.wire import answered_id, too_large, unsendable
 
 from mcp_orchestra_stdio.framing import CutLine
 
-__all__ = ["Parser"]
+__all__ = ["Parser", "line_of", "refusal"]
 
 _SHOWN: Final = 5  # lines that are no messages: a banner, and logs that went the wrong way
 _SHOWN_BYTES: Final = 200
@@ -46,8 +46,7 @@ class Parser:
             text = head[:_SHOWN_BYTES].decode(errors="replace")
             self._diagnostics.write(f"stdout: dropped a line that exceeds max_message_bytes={self._limit}: {text} …")
             return None
-        data = types.ErrorData.model_validate(error)
-        return SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=request_id, error=data))
+        return _error(request_id, error)
 
     def _note(self, line: bytes) -> None:
         self.ignored += 1
@@ -69,3 +68,21 @@ def _message(line: bytes) -> types.JSONRPCMessage | None:
         return types.jsonrpc_message_adapter.validate_json(text, by_name=False)
     except ValueError:
         return None
+
+
+def line_of(message: types.JSONRPCMessage) -> bytes | None:
+    """Return the line to write for a message, or None if it cannot be written as JSON."""
+    try:
+        return message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
+    except (TypeError, ValueError, RecursionError):  # which pydantic's errors are, too
+        return None
+
+
+def refusal(message: types.JSONRPCMessage) -> SessionMessage | None:
+    """Return what answers a request that cannot be written; None if the message expects no answer."""
+    return _error(message.id, unsendable()) if isinstance(message, types.JSONRPCRequest) else None
+
+
+def _error(request_id: int | str, error: dict[str, Any]) -> SessionMessage:
+    data = types.ErrorData.model_validate(error)
+    return SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=request_id, error=data))

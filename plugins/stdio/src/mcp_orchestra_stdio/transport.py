@@ -15,7 +15,7 @@ from mcp_orchestra.types import Endpoint
 
 from mcp_orchestra_stdio import StdioOptions
 from mcp_orchestra_stdio.framing import Lines
-from mcp_orchestra_stdio.messages import Parser
+from mcp_orchestra_stdio.messages import Parser, line_of, refusal
 from mcp_orchestra_stdio.process import ServerProcess, running
 from mcp_orchestra_stdio.stderr import collect
 
@@ -88,8 +88,10 @@ class _Pipes:
         """Pass on what is said to the server."""
         with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
             async for message in messages:
-                text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-                await self._process.stdin.send(text.encode() + b"\n")
+                if (line := line_of(message.message)) is not None:
+                    await self._process.stdin.send(line)
+                elif (answer := refusal(message.message)) is not None:
+                    await self._messages.send(answer)
             return
         # It no longer listens: its calls must not wait for answers that cannot come.
         with anyio.move_on_after(_LAST_BREATH):

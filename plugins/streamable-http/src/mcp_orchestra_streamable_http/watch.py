@@ -5,19 +5,16 @@ connection to its address, over which not a byte is sent, costs one descriptor a
 the moment the process dies. A server that merely tires of an idle connection accepts the next one.
 """
 
-import errno
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import SocketStream
+from mcp_orchestra.http import exhausted
 
 __all__ = ["Pace", "watch"]
-
-_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +91,4 @@ async def _until_closed(stream: SocketStream) -> None:
 
 def _is_our_own(error: BaseException) -> bool:
     """Tell a failure that says nothing about the server: no descriptors left here, or no name service."""
-    return any(isinstance(e, socket.gaierror) or getattr(e, "errno", None) in _OURS for e in _causes(error))
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        if isinstance(error, BaseExceptionGroup):
-            for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-                yield from _causes(inner)
-        error = error.__cause__
+    return isinstance(error, socket.gaierror) or exhausted(error)

@@ -1,0 +1,53 @@
+"""The one record of why a connect or a request failed."""
+
+from dataclasses import dataclass
+
+from mcp_orchestra.wire import Delivered
+
+__all__ = ["Fault", "one_line"]
+
+_LONGEST_REASON = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Why a connect or a request failed."""
+
+    reason: str
+    """One line for people."""
+    cause: str
+    """One word for programs: ``timeout``, ``lost``, ``refused``, ``http``, ``auth``, ``rejected``, ``protocol``, …"""
+    delivered: Delivered = "maybe"
+    """Whether the server has carried the request out. Never ``no`` because of what a server says of itself."""
+    retryable: bool = True
+    """Whether the same thing may succeed later without anybody changing anything."""
+    code: int | None = None
+    """The JSON-RPC error code, if the server answered with one."""
+    status: int | None = None
+    """The HTTP status, if there was one."""
+    retry_after: str | None = None
+    """The server's ``Retry-After`` header."""
+
+    @property
+    def connection_lost(self) -> bool:
+        """Whether the connection, and not this one request, is what failed.
+
+        A refused request is not enough: the transport watches its server itself, and knows better.
+        """
+        return self.cause in {"lost", "session"}
+
+    def context(self) -> dict[str, object]:
+        """Return the facts for an error's ``context``."""
+        facts = {"cause": self.cause, "retryable": self.retryable, "delivered": self.delivered}
+        optional = {"code": self.code, "status": self.status, "retry_after": self.retry_after}
+        return {**facts, **{key: value for key, value in optional.items() if value is not None}}
+
+
+def one_line(text: object) -> str:
+    """Return the first line of a text or error, fit for a log."""
+    try:
+        lines = str(text).strip().splitlines()
+    except Exception:  # noqa: BLE001  # an exception's own __str__ may raise anything
+        return ""
+    line = lines[0][:_LONGEST_REASON] if lines else ""
+    return "".join(character if character.isprintable() else " " for character in line)

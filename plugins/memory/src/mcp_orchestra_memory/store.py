@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 from typing import TypeVar
 
-from mcp_orchestra.types import StoredEntry, StoredObject
+from mcp_orchestra import StoredEntry, StoredObject
 
 __all__ = ["MemoryStore"]
 

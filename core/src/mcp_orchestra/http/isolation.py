@@ -39,8 +39,8 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
     """An httpx2 transport under which a failing POST is answered with a JSON-RPC error (code ``TRANSPORT_ERROR``).
 
     The error's data holds ``kind``, ``delivered`` and, for an HTTP status, ``status``, ``retry_after`` and
-    ``www_authenticate``. A session that the server does not know any more is of the kind ``session``. Bodies are bounded
-    by ``max_message_bytes`` after decompression.
+    ``www_authenticate``. A session that the server does not know any more is of the kind ``session``. Bodies are
+    bounded by ``max_message_bytes`` after decompression.
 
     The handshake is different. A failure of ``server/discover`` or ``initialize`` raises `MCPConnectionError`, since
     the SDK takes *any* JSON-RPC error of the probe for an old server: a passing 503 would lock a modern server to the

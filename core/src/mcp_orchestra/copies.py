@@ -56,7 +56,7 @@ class Original:
                     size += _weight(other)
                     if other is not value:  # else it cannot be changed
                         self._others.append((partial(copy.deepcopy, other), number, place))
-        self.size = size
+        self.size: int = size
         """About how many bytes of memory it takes with what is known about it here."""
 
     def copy(self) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class Reading:
         *,
         shared: bool = False,
     ) -> None:
-        self.keys = dict.fromkeys(keys)
+        self.keys: dict[str, None] = dict.fromkeys(keys)
         """In the order in which they were asked for."""
         self._read = read
         self._shared = shared

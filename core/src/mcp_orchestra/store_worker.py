@@ -27,7 +27,7 @@ class Job(Future[T]):
     def __init__(self, call: Callable[[], T]) -> None:
         super().__init__()
         self.call = call
-        self.queued_at = time.monotonic()
+        self.queued_at: float = time.monotonic()
         self.started_at: float | None = None
 
 

@@ -189,7 +189,7 @@ async def test_a_server_that_closes_its_output_but_lives_is_lost_and_killed(spec
 
 
 async def test_a_server_that_stops_listening_is_lost(connect, endpoint):
-    ours = endpoint(code="for request in requests():\n    answer(request, tools=[])\n    os.close(0); time.sleep(60)")
+    ours = endpoint(code="for request in requests():\n    os.close(0); answer(request, tools=[]); time.sleep(60)")
     async with connect(ours) as client:
         assert (await client.list_tools()).tools == []
         with pytest.raises(MCPError, match="Connection closed"):

@@ -46,7 +46,7 @@ class Handshake:
         self._spec = spec
         self._endpoint = endpoint
         self._on_message = on_message
-        self.line = Line()
+        self.line: Line = Line()
         """What is seen of the streams of the latest connection."""
         self._known: types.DiscoverResult | None = None
 

@@ -21,7 +21,7 @@ class Line:
     """What is known of the streams of one connection."""
 
     def __init__(self) -> None:
-        self.ended = False
+        self.ended: bool = False
         """Whether no answer can come any more."""
         self._waiting = 0
         self._since = 0.0

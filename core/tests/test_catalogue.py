@@ -308,9 +308,11 @@ async def test_a_name_with_the_id_of_a_server_that_may_not_be_asked_is_not_found
 
 
 async def test_a_tool_that_carries_the_id_of_its_server_is_found_by_its_own_name_there_and_nowhere_else():
-    tools = catalogue(Server("a", "a__find", "b__find"), Server("b", "echo"))
+    server = Server("a", "a__find", "b__find")
+    tools = catalogue(server, Server("b", "echo"))
     assert [info.name for info in await tools.tools()] == ["a__a__find", "a__b__find", "echo"]
     assert await call(tools, "a__find") == "a/a__find"
+    assert server.listed == 1
     with pytest.raises(ToolNotFoundError):  # a name with the prefix of b must never reach a
         await call(tools, "b__find")
     assert await call(tools, "b__find", servers=["a"]) == "a/b__find"

@@ -217,6 +217,16 @@ async def test_cleaning_up_after_a_cancelled_start_is_not_disturbed(engines):
     assert (engine.busy, engine.wrongs) == (0, [])
 
 
+async def test_who_asks_while_a_given_up_start_is_cleaning_up_gets_a_new_one(engines):
+    engine = engines(starting=5.0, cleaning=5.0)
+    leaving = asyncio.create_task(engine.life.bring_up())
+    await asyncio.sleep(1)
+    leaving.cancel()
+    await asyncio.sleep(1)
+    assert await engine.life.bring_up() == 2
+    assert engine.wrongs == []
+
+
 def test_what_ran_on_a_loop_that_has_ended_is_forgotten():
     engine = Engine()
     with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:

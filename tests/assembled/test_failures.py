@@ -144,6 +144,10 @@ async def test_a_server_that_fails_every_request_stays_connected_and_harms_nobod
 
     app = ScriptedServer("a").app()
     orchestrator = configure({"a": await serving(overloaded)})
+    await orchestrator.initialize()
+    with pytest.raises(MCPOrchestratorException) as caught:
+        await orchestrator.registry.get_server("a").client.list_resources()
+    assert caught.value.__cause__ is not None  # S16: the cause is chained
     entry = (await orchestrator.gather_all_resources())["A"]
     assert "503" in entry["error"]
     assert "html" not in entry["error"]

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 
 import pytest
 from mcp_orchestra import MCPOrchestrator, MCPOrchestratorException
@@ -72,6 +73,9 @@ async def test_s6_no_secret_reaches_a_status_log_error_or_repr(serving, tmp_path
     async with asyncio.timeout(40):
         async with orchestrator.managed_session():
             said.append(json.dumps(await orchestrator.gather_all_resources()))
+            with pytest.raises(MCPOrchestratorException) as caught:
+                await orchestrator.registry.get_server("good").client.list_resources()
+            quoted = "".join(traceback.format_exception(caught.value))
             said += [json.dumps(orchestrator.get_status()), repr(orchestrator.config), repr(orchestrator.registry)]
             said += [repr(info) for info in orchestrator.registry.get_all_servers()]
             for server in ("talkative", "dead"):
@@ -85,7 +89,7 @@ async def test_s6_no_secret_reaches_a_status_log_error_or_repr(serving, tmp_path
     assert f"Bearer {CANARY}-header".encode() in seen
     assert "bad token ***" in said[1]
     assert "my key is ***" in said[2]
-    assert [text for text in said if CANARY in text] == []
+    assert [text for text in [*said, quoted] if CANARY in text] == []
 
 
 async def test_s8_only_the_library_s_own_logger_is_touched(configure, serving):

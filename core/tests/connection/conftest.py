@@ -111,10 +111,10 @@ class Link:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Any]:
         task = asyncio.current_task()
-        await asyncio.sleep(self.manner.entering)
-        if self.manner.fails is not None:
-            raise self.manner.fails
         try:
+            await asyncio.sleep(self.manner.entering)
+            if self.manner.fails is not None:
+                raise self.manner.fails
             async with (
                 create_client_server_memory_streams() as ((read, requests), (server_read, self._answers)),
                 anyio.create_task_group() as group,

@@ -1,8 +1,10 @@
 """S14: close() at every stage ends within five seconds and leaves nothing, in simulated time."""
 
 import asyncio
+from contextvars import Context
 
 import pytest
+from mcp_orchestra.connection.attempt import Attempt
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +42,7 @@ STAGES = {
     "backing off": (timed_out, {"fails": REFUSED}),
     "letting go after a loss": (lost, {"leaving": 4.0}),
     "stubbornly letting go after a loss": (lost, STUBBORN),
+    "letting go after a hang": (timed_out, {"entering": 1e5, "leaving": 4.0}),
     "letting go after a timeout": (timed_out, {"silent": True, "leaving": 4.0}),
     "stubbornly letting go after a timeout": (timed_out, {"silent": True, **STUBBORN}),
     "given up": (opened, {"fails": FileNotFoundError(2, "No such file")}),
@@ -166,3 +169,25 @@ async def test_a_cancelled_close_goes_on(connect, upstream):
         await closing
     await asyncio.sleep(4)
     assert server.open == 0
+
+
+async def test_an_attempt_that_ran_out_of_time_is_cancelled_once():
+    """Also where the cancellation takes its time to get through, because the transport waits for a task of its own."""
+    cancellations = 0
+
+    async def start_process() -> None:
+        nonlocal cancellations
+        for seconds in (1e5, 2.0):
+            try:
+                await asyncio.sleep(seconds)
+            except asyncio.CancelledError:
+                cancellations += 1
+
+    async def enter(_stack, _ended):
+        await asyncio.create_task(start_process())
+
+    attempt = Attempt("a", enter, Context())
+    assert (await attempt.connected(1.0)).cause == "timeout"
+    await attempt.leave()
+    assert cancellations == 1
+    assert attempt.ended

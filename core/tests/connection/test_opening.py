@@ -128,6 +128,18 @@ async def test_an_open_that_is_cancelled_leaves_the_connection_to_its_owner(conn
     assert registry.get_server("a").connected
 
 
+async def test_whoever_opens_what_is_being_opened_joins_in_and_may_leave_again(connect, upstream):
+    server = upstream({"entering": 2.0})
+    connection = connect(server)
+    first, second = (asyncio.create_task(connection.open()) for _ in range(2))
+    await asyncio.sleep(1)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await second is None
+    assert len(server.attempts) == 1
+
+
 async def test_s13_a_handshake_that_fails_inside_the_server_is_tried_again(connect, upstream, registry):
     server = upstream()
     server.instead["initialize"] = [ErrorData(code=-32603, message="starting up\nat line 3")]

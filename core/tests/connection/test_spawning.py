@@ -8,15 +8,15 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_s10_at_most_sixteen_processes_are_being_started(connect, upstream, clock):
-    servers = [upstream(afterwards={"entering": 1.0}) for _ in range(100)]
+    servers = [upstream(afterwards={"entering": 0.5}) for _ in range(100)]
     connections = [
         connect(server, f"s{i}", spec={"spawns_process": True}, timeout=60) for i, server in enumerate(servers)
     ]
     faults = await asyncio.gather(*(connection.open() for connection in connections))
     assert faults == [None] * 100
     starts = sorted(server.attempts[0] for server in servers)
-    assert [sum(start <= at < start + 0.999 for at in starts) for start in starts if start < 6] == [16] * 96
-    assert clock() == pytest.approx(7.0, abs=0.1)
+    assert [sum(start <= at < start + 0.499 for at in starts) for start in starts if start < 3] == [16] * 96
+    assert clock() == pytest.approx(3.5, abs=0.1)
 
 
 async def test_s10_other_transports_connect_all_at_once(connect, upstream, clock):

@@ -204,7 +204,7 @@ class ServerClient:
                 # A forgotten session was refused before anything ran: with a new one the request may be repeated.
                 if not (may_repeat and fault.cause == "session" and await self._connection.revive(seconds)):
                     break
-            raise self._error(method, target, fault or _NOT_CONNECTED)
+            raise self._error(method, target, fault or _NOT_CONNECTED) from self._shown(fault)
 
     async def _answer(
         self, client: "Client", request: Callable[["Client"], Awaitable[ResultT]], seconds: float
@@ -216,6 +216,11 @@ class ServerClient:
             seconds=seconds,
             patience=self._connection.request_timeout,
         )
+
+    def _shown(self, fault: Fault | None) -> BaseException | None:
+        """Return the cause to chain; one that quotes a secret would show it in a traceback."""
+        error = fault.error if fault is not None else None
+        return error if error is not None and self._redact(str(error)) == str(error) else None
 
     def _whereabouts(self, method: str) -> dict[str, object]:
         return {"server": self._connection.config.name, "server_id": self._connection.server_id, "operation": method}

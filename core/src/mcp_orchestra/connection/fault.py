@@ -1,6 +1,6 @@
 """The one record of why a connect or a request failed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mcp_orchestra.wire import Delivered
 
@@ -27,6 +27,8 @@ class Fault:
     """The HTTP status, if there was one."""
     retry_after: str | None = None
     """The server's ``Retry-After`` header."""
+    error: BaseException | None = field(default=None, repr=False, compare=False)
+    """What was raised, to be chained."""
 
     @property
     def connection_lost(self) -> bool:

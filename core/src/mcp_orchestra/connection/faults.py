@@ -35,7 +35,8 @@ def fault_of(error: BaseException, *, closed: bool = True, overdue: bool = True)
         overdue: Whether the time for it has passed; if not, a timeout is what a server says of others.
     """
     faults = [(_classify(leaf, closed=closed, overdue=overdue), leaf) for leaf in _leaves(error)]
-    return min(faults, key=_dullness)[0]
+    fault, leaf = min(faults, key=_dullness)
+    return replace(fault, error=leaf)
 
 
 _DULL = {"unexpected": 2, "lost": 3, "cancelled": 4}

@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mcp_orchestra.redaction import MASK, Redactor, safe_url
 
@@ -13,12 +13,14 @@ SECRETS = st.lists(SECRET, max_size=5)
 TEXT = st.text(alphabet="abcd", max_size=30)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(SECRETS, TEXT)
 def test_s6_no_secret_survives_in_any_text(secrets, text):
     shown = Redactor(secrets)(text)
     assert [secret for secret in secrets if secret in shown] == []
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(SECRETS, TEXT)
 def test_s6_no_letter_of_a_secret_survives(secrets, text):
     """What is left are the letters that belong to no secret, in their order."""
@@ -33,6 +35,7 @@ def test_s6_no_letter_of_a_secret_survives(secrets, text):
     assert Redactor(secrets)(text).replace(MASK, "") == left
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(st.text(min_size=3)), st.text())
 def test_s6_any_secret_in_any_text(secrets, text):
     redact = Redactor(secrets)
@@ -40,12 +43,14 @@ def test_s6_any_secret_in_any_text(secrets, text):
     assert [secret for secret in secrets if secret in shown and "*" not in secret] == []
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(TEXT)
 def test_a_text_without_secrets_stays_as_it_is(text):
     assert Redactor(["xyz", "x"])(text) == text
     assert Redactor()(text) == text
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(SECRET, st.integers(4, 6), TEXT)
 def test_s6_a_secret_that_was_cut_off_by_the_end_of_a_text_is_hidden(secret, length, text):
     beginning = secret[:length]
@@ -86,22 +91,26 @@ SCHEMES = st.sampled_from(["http://", "https://", "tcp://", "HTTP://", "//"])
 CANARY = "c4n4ry"
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(SCHEMES, USERINFO, USERINFO, ANYTHING)
 def test_s6_a_url_never_shows_its_user_info(scheme, before, after, rest):
     assert CANARY not in safe_url(f"{scheme}{before}{CANARY}{after}@host.example:8080/mcp{rest}")
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(ANYTHING, ANYTHING, st.sampled_from("?#"))
 def test_s6_a_url_never_shows_its_query_or_fragment(before, after, mark):
     assert CANARY not in safe_url(f"https://host.example/{before}{mark}{CANARY}{after}")
     assert CANARY not in safe_url(f"{before}{mark}{CANARY}{after}")
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.text())
 def test_whatever_is_given_as_a_url_can_be_shown(text):
     assert isinstance(safe_url(text), str)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_s6_an_escaped_password_is_not_shown_either(password):
     assert CANARY not in safe_url(f"https://user:{quote(password + CANARY, safe='')}@host/mcp")

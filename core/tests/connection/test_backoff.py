@@ -1,6 +1,6 @@
 """S13: how long to wait before the next attempt."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp_orchestra.connection.backoff import Backoff
 
@@ -8,6 +8,7 @@ JITTER = st.floats(0, 1, exclude_max=True)
 SECONDS = st.floats(0.001, 1000)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(SECONDS, SECONDS, st.lists(JITTER, min_size=1, max_size=80))
 def test_every_wait_is_a_part_of_a_bound_that_doubles_up_to_a_cap(base, cap, jitter):
     numbers = iter(jitter)
@@ -20,6 +21,7 @@ def test_every_wait_is_a_part_of_a_bound_that_doubles_up_to_a_cap(base, cap, jit
         bound = min(cap, bound * 2)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.integers(0, 5000), st.integers(1, 20))
 def test_a_connection_that_lasted_starts_over(failures, more):
     worn, fresh = (Backoff(0.2, 30, rng=lambda: 0.5) for _ in range(2))

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp_orchestra.config.models import LimitsConfig
 from mcp_orchestra.connection.listing import CursorExpiredError, Freshness, collect
@@ -87,6 +87,7 @@ async def test_a_cursor_that_expires_again_is_an_error():
     assert len(pages.asked) == 4
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(st.lists(st.integers(), max_size=3), min_size=1, max_size=8), st.data())
 async def test_s22_however_a_listing_is_cut_into_pages_nothing_is_lost_or_repeated(pages, data):
     cursors = data.draw(st.lists(st.text(max_size=2), min_size=len(pages) - 1, max_size=len(pages) - 1, unique=True))
@@ -104,6 +105,7 @@ HINTS = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(HINTS, min_size=1))
 def test_s33_an_entry_of_several_answers_takes_the_smallest_time_and_the_narrowest_scope(answers):
     freshness = Freshness()
@@ -115,6 +117,7 @@ def test_s33_an_entry_of_several_answers_takes_the_smallest_time_and_the_narrowe
     assert freshness.scope == ("public" if everybody else "private")
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(HINTS), st.randoms())
 def test_s33_the_order_of_the_answers_does_not_matter(answers, random):
     one, other = Freshness(), Freshness()

@@ -284,9 +284,9 @@ async def test_s33_a_new_connection_makes_what_was_cached_stale(configure, servi
         await orchestrator.gather_all_resources()
         misses = orchestrator.cache.get_stats()["misses"]
         await process.kill()
-        await process.start()
         while orchestrator.registry.get_server("a").connected:
             await asyncio.sleep(0.02)
+        await process.start()
         while not orchestrator.registry.get_server("a").connected:
             await asyncio.sleep(0.02)
         await orchestrator.gather_all_resources()

@@ -79,29 +79,16 @@ def connect(spec: TransportSpec) -> Connect:
     return connected
 
 
-Until = Callable[[Callable[[], object]], Awaitable[None]]
-
-
 @pytest.fixture
-def until() -> Until:
-    """Wait until a condition holds, for ten seconds at most."""
-    return _until
-
-
-async def _until(condition: Callable[[], object]) -> None:
-    with anyio.fail_after(10):
-        while not condition():
-            await anyio.sleep(0.01)
-
-
-@pytest.fixture
-async def nothing_is_left(anyio_backend: str) -> AsyncIterator[None]:
+async def nothing_is_left(
+    anyio_backend: str, until: Callable[[Callable[[], object]], Awaitable[None]]
+) -> AsyncIterator[None]:
     """Fail a test that leaves a descriptor, a child process or a task."""
     descriptors, tasks = _descriptors(), asyncio.all_tasks()
     yield
     gc.collect()
     with contextlib.suppress(TimeoutError):  # a thread of asyncio's may just be reaping
-        await _until(lambda: _descriptors() <= descriptors and not psutil.Process().children())
+        await until(lambda: _descriptors() <= descriptors and not psutil.Process().children())
     assert _descriptors() <= descriptors
     assert psutil.Process().children(recursive=True) == []
     left = {task for task in asyncio.all_tasks() - tasks if "TestRunner" not in repr(task)}

@@ -26,18 +26,23 @@ if TYPE_CHECKING:
     from mcp_orchestra.orchestrator import MCPOrchestrator
     from mcp_orchestra.plugins import PluginInfo, PluginManager
     from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
+    from mcp_orchestra.stores import (
+        CacheStore,
+        GivesNotice,
+        GrantsLeases,
+        KeepsObjects,
+        StoredEntry,
+        StoredObject,
+        TellsOfChanges,
+    )
     from mcp_orchestra.types import (
         CacheBackendSpec,
-        CacheStore,
         Candidate,
         Endpoint,
-        KeepsObjects,
         Question,
         RoutingPolicy,
         RoutingPolicySpec,
         ServerState,
-        StoredEntry,
-        StoredObject,
         TransportSpec,
     )
 
@@ -50,6 +55,8 @@ __all__ = [
     "ConfigurationError",
     "Diagnostics",
     "Endpoint",
+    "GivesNotice",
+    "GrantsLeases",
     "KeepsObjects",
     "MCPConfig",
     "MCPConnectionError",
@@ -71,6 +78,7 @@ __all__ = [
     "ServerState",
     "StoredEntry",
     "StoredObject",
+    "TellsOfChanges",
     "ToolCallError",
     "ToolNotFoundError",
     "TransportSpec",
@@ -100,18 +108,23 @@ _HOME = {
     "orchestrator": ("MCPOrchestrator",),
     "plugins": ("PluginInfo", "PluginManager"),
     "registry": ("MCPRegistry", "MCPServerInfo"),
+    "stores": (
+        "CacheStore",
+        "GivesNotice",
+        "GrantsLeases",
+        "KeepsObjects",
+        "StoredEntry",
+        "StoredObject",
+        "TellsOfChanges",
+    ),
     "types": (
         "CacheBackendSpec",
-        "CacheStore",
         "Candidate",
         "Endpoint",
-        "KeepsObjects",
         "Question",
         "RoutingPolicy",
         "RoutingPolicySpec",
         "ServerState",
-        "StoredEntry",
-        "StoredObject",
         "TransportSpec",
     ),
 }

@@ -6,11 +6,12 @@ later core.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from mcp_orchestra.diagnostics import Diagnostics
+from mcp_orchestra.stores import CacheStore
 
 if TYPE_CHECKING:
     from mcp.client import Transport
@@ -18,16 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CacheBackendSpec",
-    "CacheStore",
     "Candidate",
     "Endpoint",
-    "KeepsObjects",
     "Question",
     "RoutingPolicy",
     "RoutingPolicySpec",
     "ServerState",
-    "StoredEntry",
-    "StoredObject",
     "TransportSpec",
 ]
 
@@ -89,80 +86,6 @@ class TransportSpec:
     """Why not to use it any more and what to use instead; logged once for each server."""
     spawns_process: bool = False
     """Connecting starts a process: core starts at most 16 of them at a time."""
-
-
-class StoredEntry(NamedTuple):
-    """A cached value as a store keeps it."""
-
-    value: bytes
-    expires_at: float
-    """On the cache's clock: seconds since the epoch for a persistent store, else monotonic seconds."""
-
-
-@runtime_checkable
-class CacheStore(Protocol):
-    """Where cached bytes live: synchronous, thread-safe, and without an opinion on freshness.
-
-    ``ResourceCache`` alone decides what is fresh. A store may drop an entry whenever it likes, before its expiry
-    too; it must never return other bytes than those stored under that key. Any method may raise: the cache then
-    treats the call as a miss.
-    """
-
-    def get_many(self, keys: Sequence[str]) -> Mapping[str, StoredEntry]:
-        """Return what is there, expired entries included; keys without an entry are absent."""
-        ...
-
-    def set_many(self, entries: Mapping[str, StoredEntry]) -> int:
-        """Store all entries, replacing those there, and return how many others were evicted to make room."""
-        ...
-
-    def delete_many(self, keys: Iterable[str]) -> int:
-        """Drop the entries under these keys and return how many there were."""
-        ...
-
-    def clear(self) -> None:
-        """Drop everything."""
-        ...
-
-    def count(self, now: float) -> int:
-        """Return how many entries expire after ``now``."""
-        ...
-
-    def purge(self, now: float) -> int:
-        """Drop every entry that expires at or before ``now`` and return how many there were."""
-        ...
-
-    def close(self) -> None:
-        """Release files and connections; called once, after the last use."""
-        ...
-
-
-class StoredObject(NamedTuple):
-    """A cached value as a store that `KeepsObjects` keeps it."""
-
-    value: object
-    """No business of the store's: it hands out the very object, and neither looks into it nor changes it."""
-    expires_at: float
-    """As in `StoredEntry`."""
-    size: int
-    """About how many bytes of memory it takes."""
-
-
-@runtime_checkable
-class KeepsObjects(Protocol):
-    """What a `CacheStore` in the memory of this process may do besides: keep objects instead of bytes.
-
-    The cache uses these methods in place of ``get_many`` and ``set_many`` if a store has them. Nothing is encoded or
-    decoded then, and what JSON cannot carry is kept as well. Not for a store that pickles or sends away what it keeps.
-    """
-
-    def get_objects(self, keys: Sequence[str]) -> Mapping[str, StoredObject]:
-        """Return what is there, as ``get_many`` does."""
-        ...
-
-    def set_objects(self, entries: Mapping[str, StoredObject]) -> int:
-        """Store all entries, as ``set_many`` does, and return how many others were evicted to make room."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

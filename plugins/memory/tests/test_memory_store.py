@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from mcp_orchestra import CacheStore, PluginManager, StoredEntry
-from mcp_orchestra.types import KeepsObjects, StoredObject
+from mcp_orchestra.stores import KeepsObjects, StoredObject
 from mcp_orchestra_memory import MemoryOptions, MemoryStore
 from pydantic import ValidationError
 

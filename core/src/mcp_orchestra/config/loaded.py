@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mcp_orchestra.config.models import MCPConfig
 from mcp_orchestra.errors import MCPOrchestratorException, PluginError
-from mcp_orchestra.types import CacheBackendSpec, CacheStore, RoutingPolicy, RoutingPolicySpec, TransportSpec
+from mcp_orchestra.stores import CacheStore
+from mcp_orchestra.types import CacheBackendSpec, RoutingPolicy, RoutingPolicySpec, TransportSpec
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

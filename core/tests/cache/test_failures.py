@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from mcp_orchestra import ResourceCache, StoredEntry
 from mcp_orchestra.cache import Fetched
-from mcp_orchestra.cache_entry import Entry, encode, pack
-from mcp_orchestra.types import StoredObject
+from mcp_orchestra.cache.entry import Entry, encode, pack
+from mcp_orchestra.stores import StoredObject
 from mcp_orchestra_memory import MemoryStore
 
 READS = ("get_many", "get_objects")

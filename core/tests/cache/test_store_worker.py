@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from mcp_orchestra.store_worker import StoreMisbehavedError, StoreWorker
+from mcp_orchestra.cache.worker import StoreMisbehavedError, StoreWorker
 
 
 class Time:
@@ -20,7 +20,7 @@ class Time:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Time()
-    monkeypatch.setattr("mcp_orchestra.store_worker.time", clock)
+    monkeypatch.setattr("mcp_orchestra.cache.worker.time", clock)
     return clock
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, cast
 from pydantic_core import from_json, to_json
 
 from mcp_orchestra.copies import Original
-from mcp_orchestra.types import StoredObject
+from mcp_orchestra.stores import StoredObject
 
 __all__ = ["CacheScope", "Entry", "Fetched", "Kept", "decode", "decode_data", "encode", "pack", "unpack"]
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp_orchestra.cache_entry import Entry, decode, decode_data, encode, pack, unpack
+from mcp_orchestra.cache.entry import Entry, decode, decode_data, encode, pack, unpack
 from pydantic_core import from_json, to_json
 
 scalars = (

@@ -6,7 +6,7 @@ import logging
 import pytest
 from mcp_orchestra import MCPConnectionError, ResourceCache, ResourceFetchError
 from mcp_orchestra.cache import Fetched
-from mcp_orchestra.cache_entry import decode
+from mcp_orchestra.cache.entry import decode
 from mcp_orchestra_memory import MemoryStore
 
 pytestmark = pytest.mark.anyio

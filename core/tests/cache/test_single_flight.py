@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 from mcp_orchestra import MCPConnectionError, ResourceFetchError
-from mcp_orchestra.single_flight import SingleFlight
+from mcp_orchestra.cache.single_flight import SingleFlight
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp_orchestra import CacheStore, PluginError, ResourceCache
 from mcp_orchestra.cache import resources_key, tools_key
-from mcp_orchestra.types import KeepsObjects
+from mcp_orchestra.stores import KeepsObjects
 from mcp_orchestra_memory import MemoryStore
 
 DOCUMENTED_STATS = {"hits", "misses", "evictions", "total_requests", "hit_rate", "cached_items"}

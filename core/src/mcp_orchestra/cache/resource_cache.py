@@ -8,14 +8,14 @@ from functools import partial
 from threading import Lock
 from typing import Any, cast
 
-from mcp_orchestra.cache_entry import Entry, Fetched, decode, decode_data, encode, pack, unpack
+from mcp_orchestra.cache.entry import Entry, Fetched, decode, decode_data, encode, pack, unpack
+from mcp_orchestra.cache.guard import Reading, StoreGuard, StoreTroubles
+from mcp_orchestra.cache.single_flight import Flight, SingleFlight
 from mcp_orchestra.copies import Original, copy_data
 from mcp_orchestra.errors import MCPConnectionError
-from mcp_orchestra.single_flight import Flight, SingleFlight
-from mcp_orchestra.store_guard import Reading, StoreGuard, StoreTroubles
-from mcp_orchestra.types import CacheStore, KeepsObjects, StoredEntry
+from mcp_orchestra.stores import CacheStore, KeepsObjects, StoredEntry
 
-__all__ = ["Fetched", "ResourceCache", "resources_key", "tools_key"]
+__all__ = ["ResourceCache"]
 
 _logger = logging.getLogger(__name__)
 
@@ -26,16 +26,6 @@ _CLOCK_SKEW = 1.0  # seconds: so far may the clocks of hosts that share a store 
 _Answer = Callable[[], dict[str, Any]]
 """Makes a copy of an answer for each one who waited for it."""
 _Found = dict[str, _Answer]
-
-
-def resources_key(server_id: str) -> str:
-    """Return the key under which a server's gathered resources are kept."""
-    return f"resources:{server_id}"
-
-
-def tools_key(server_id: str) -> str:
-    """Return the key under which a server's list of tools is kept."""
-    return f"tools:{server_id}"
 
 
 class ResourceCache:

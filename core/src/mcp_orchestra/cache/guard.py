@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from threading import Lock, get_ident
 from typing import Any, TypeVar
 
-from mcp_orchestra.store_worker import Job, StoreMisbehavedError, StoreWorker, contained
-from mcp_orchestra.types import CacheStore
+from mcp_orchestra.cache.worker import Job, StoreMisbehavedError, StoreWorker, contained
+from mcp_orchestra.stores import CacheStore
 
 __all__ = ["Reading", "StoreGuard", "StoreTroubles"]
 

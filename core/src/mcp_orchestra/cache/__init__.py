@@ -1,0 +1,7 @@
+"""What is cached, for how long it may be served, and how one fetch at a time is made for each key."""
+
+from mcp_orchestra.cache.entry import Fetched
+from mcp_orchestra.cache.keys import resources_key, tools_key
+from mcp_orchestra.cache.resource_cache import ResourceCache
+
+__all__ = ["Fetched", "ResourceCache", "resources_key", "tools_key"]

@@ -1,0 +1,20 @@
+"""The keys under which the orchestrator keeps what it caches (listed in docs/reference/cache.md)."""
+
+__all__ = ["resources_key", "server_of", "tools_key"]
+
+_RESOURCES, _TOOLS = "resources:", "tools:"
+
+
+def resources_key(server_id: str) -> str:
+    """Return the key under which a server's gathered resources are kept."""
+    return _RESOURCES + server_id
+
+
+def tools_key(server_id: str) -> str:
+    """Return the key under which a server's list of tools is kept."""
+    return _TOOLS + server_id
+
+
+def server_of(key: str) -> str:
+    """Return the id of the server that a key of ours is about; for a key of another form, some text."""
+    return key.removeprefix(_RESOURCES).removeprefix(_TOOLS)

@@ -1,0 +1,1 @@
+"""Keep cached resources in Redis or Valkey."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from mcp_orchestra.cache import Fetched, ResourceCache, tools_key
+from mcp_orchestra.cache import Answer, Fetched, ResourceCache, tools_key
 from mcp_orchestra.connection.faults import METHOD_NOT_FOUND
 from mcp_orchestra.connections import REVIVE_SECONDS, Connections
 from mcp_orchestra.errors import (
@@ -63,15 +63,20 @@ class ToolInfo:
 class _Listed:
     """What the servers that were asked said of their tools."""
 
-    tools: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict[str, list[Mapping[str, Any]]])
+    answers: dict[str, Answer] = field(default_factory=dict[str, Answer])
     failures: dict[str, MCPOrchestratorException] = field(default_factory=dict[str, MCPOrchestratorException])
 
     def having(self, names: Sequence[str], servers: Sequence[MCPServerInfo]) -> tuple[list[MCPServerInfo], str]:
         """Return the servers that have a tool of the first of these names that any has, and that name."""
         for name in names:
-            if found := [i for i in servers if any(t["name"] == name for t in self.tools.get(i.server_id, ()))]:
+            if found := [info for info in servers if name in self.names(info.server_id)]:
                 return found, name
         return [], names[0]
+
+    def names(self, server_id: str) -> frozenset[str]:
+        """Return the names of a server's tools."""
+        answer = self.answers.get(server_id)
+        return frozenset(tool["name"] for tool in answer.data["tools"]) if answer is not None else frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,13 +221,15 @@ class Catalogue:
         async def one(info: MCPServerInfo) -> None:
             key = keys[info.server_id]
             try:
-                tools = (cached.get(key) or await self.cache.fetch(key, lambda: self._fetch(info)))["tools"]
+                answer = cached.get(key) or await self.cache.fetch(key, lambda: self._fetch(info))
             except MCPOrchestratorException as error:
                 logger.warning("%s", error.message)
                 listed.failures[info.server_id] = error
-            else:
-                listed.tools[info.server_id] = tools
-                self._claims[info.server_id] = frozenset(tool["name"] for tool in tools)
+                return
+            if answer.stale:
+                self.cache.refresh(key, lambda: self._fetch(info))
+            listed.answers[info.server_id] = answer
+            self._claims[info.server_id] = listed.names(info.server_id)
 
         await run_all(map(one, servers))
         return listed
@@ -252,7 +259,8 @@ class Catalogue:
         owners = Counter(name for names in self._claims.values() for name in names)
         for info in self.registry.get_all_servers():
             seen: set[str] = set()
-            for tool in listed.tools.get(info.server_id, ()):
+            answer = listed.answers.get(info.server_id)
+            for tool in answer.copy()["tools"] if answer is not None else ():
                 own = tool["name"]
                 if own in seen:
                     continue  # the first of a server's own namesakes is the one that a call reaches

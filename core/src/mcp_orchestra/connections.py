@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from mcp_orchestra.config.loader import LoadedConfig
+from mcp_orchestra.connection.changes import Change
 from mcp_orchestra.connection.owner import Connection, ConnectionServices
 from mcp_orchestra.connection.spawning import Spawning
 from mcp_orchestra.errors import MCPConnectionError, NoMCPAvailableError
@@ -28,11 +29,15 @@ class Connections:
         loaded: The configuration.
         registry: Where the servers are registered; the connections keep it true.
         telemetry: For their spans.
-        changed: Called with a server's id when what it offers may have changed.
+        changed: Called with a server's id and what of its offer has, or may have, changed.
     """
 
     def __init__(
-        self, loaded: LoadedConfig, registry: MCPRegistry, telemetry: Telemetry, changed: Callable[[str], None]
+        self,
+        loaded: LoadedConfig,
+        registry: MCPRegistry,
+        telemetry: Telemetry,
+        changed: Callable[[str, Collection[Change]], None],
     ) -> None:
         orchestration = loaded.config.orchestration
         services = ConnectionServices(

@@ -24,6 +24,7 @@ class Original:
 
     Args:
         data: The data, with values of any kind.
+        adopt: Take the data itself instead of a copy: nobody else has it, and it was read from JSON.
 
     Raises:
         Exception: What a value in it raises that cannot be copied.
@@ -31,8 +32,8 @@ class Original:
 
     __slots__ = ("_others", "_parts", "data", "size")
 
-    def __init__(self, data: dict[str, Any]) -> None:
-        self.data: dict[str, Any] = dict(data)
+    def __init__(self, data: dict[str, Any], *, adopt: bool = False) -> None:
+        self.data: dict[str, Any] = data if adopt else dict(data)
         """The original: not to be changed."""
         # What makes a copy, the number of the container that it belongs into, and its place in there.
         self._parts: list[tuple[Callable[[], Any], int, Any]] = []
@@ -48,7 +49,9 @@ class Original:
                     size += getsizeof(value)
                 elif kind in _CONTAINERS and id(value) not in seen:  # a circle would have no end
                     seen.add(id(value))
-                    container[place] = part = cast("Any", value).copy()
+                    part = cast("Any", value)
+                    if not adopt:
+                        container[place] = part = part.copy()
                     containers.append(part)
                     self._parts.append((part.copy, number, place))
                 else:

@@ -1,14 +1,16 @@
 """Answers questions for resources: of all servers at once, of the best server for a domain, of one URI."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mcp_orchestra.cache import ResourceCache, resources_key
+from mcp_orchestra.cache import Answer, ResourceCache, Ticket, resources_key
 from mcp_orchestra.connection.resources import fetch_resources
 from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import MCPOrchestratorException, NoMCPAvailableError, ResourceFetchError
 from mcp_orchestra.failover import attempt_of, may_ask_another
+from mcp_orchestra.handout import Handout
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
 from mcp_orchestra.tasks import run_all
@@ -20,7 +22,19 @@ if TYPE_CHECKING:
 __all__ = ["Gatherer"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Assembled:
+    """What was gathered last, as long as it would be gathered again."""
+
+    ticket: Ticket
+    registry_version: int
+    shared: dict[str, Any]
+    """The answer; not to be changed."""
+    copies: dict[str, Callable[[], dict[str, Any]]]
+    """What makes a copy of each server's part."""
+
+
+@dataclass(kw_only=True)
 class Gatherer:
     """Gathers resources through the cache."""
 
@@ -29,25 +43,35 @@ class Gatherer:
     cache: ResourceCache
     router: Router
     fail_fast: bool
+    _assembled: _Assembled | None = None
 
     async def gather(self) -> dict[str, Any]:
         """Return the resources of every connected server under its display name, in priority order.
+
+        Those of a server that is down are included if there is a copy that may be served while it is.
 
         Raises:
             NoMCPAvailableError: No server is connected.
             ResourceFetchError: A fetch failed, and the configuration says to fail fast.
         """
-        servers = self.registry.get_connected_servers()
+        if (last := self._assembled) is not None:
+            if last.registry_version == self.registry.version and self.cache.honours(last.ticket):
+                return Handout(last.shared, last.copies)
+            self._assembled = None
+        version, ticket = self.registry.version, self.cache.ticket()
+        servers, answers = await self._cached()
         if not servers:
             await self.connections.revive(self.registry.get_all_servers())
-            servers = self.registry.get_connected_servers()
+            servers, answers = await self._cached()
         if not servers:
             raise NoMCPAvailableError("no server is connected", {"servers": dict(self.connections.states())})
-        cached = await self.cache.lookup([resources_key(info.server_id) for info in servers])
-        missing = [info for info in servers if resources_key(info.server_id) not in cached]
+        if len(answers) == len(servers) and (granted := self.cache.grant(ticket, answers)) is not None:
+            self._assembled = _assemble(granted, version, servers, answers)
+            return Handout(self._assembled.shared, self._assembled.copies)
+        missing = [info for info in servers if resources_key(info.server_id) not in answers]
         fetched = dict(zip((i.server_id for i in missing), await run_all(map(self._entry, missing)), strict=True))
         return {
-            info.name: fetched.get(info.server_id) or _entry(info, cached[resources_key(info.server_id)])
+            info.name: fetched.get(info.server_id) or _entry(info, answers[resources_key(info.server_id)])
             for info in servers
         }
 
@@ -66,7 +90,7 @@ class Gatherer:
             )
         candidates = self.router.order(Question(kind="domain", value=domain), declaring)
         attempts: list[Mapping[str, Any]] = []
-        found = await self._first(candidates, attempts)
+        found = await self._first(candidates, attempts) or await self._stale(candidates)
         if found is None and not attempts and await self.connections.revive(candidates):
             found = await self._first(candidates, attempts)
         if found is not None:
@@ -121,17 +145,36 @@ class Gatherer:
             {"server": attempts[-1]["server"], "uri": uri, "attempts": attempts},
         ) from error
 
+    async def _cached(self) -> tuple[list[MCPServerInfo], dict[str, Answer]]:
+        """Return the servers that belong into an answer, and what is cached of them."""
+        servers = self.registry.get_connected_servers()
+        down: set[str] = set()
+        if self.cache.serves_stale:
+            servers = self.registry.get_all_servers()
+            down = {resources_key(info.server_id) for info in servers if not info.connected}
+        answers = await self.cache.lookup([resources_key(info.server_id) for info in servers], failing=down)
+        for info in servers:
+            if (answer := answers.get(resources_key(info.server_id))) is not None:
+                self._refresh(info, answer)
+        return [info for info in servers if info.connected or resources_key(info.server_id) in answers], answers
+
     async def _entry(self, info: MCPServerInfo) -> dict[str, Any]:
         try:
             return _entry(info, await self._fetch(info))
         except MCPOrchestratorException as error:
             if self.fail_fast:
                 raise _fetch_error(info, error) from error
-            return {**_entry(info, {}), "error": error.message}
+            return {**_part(info, {}), "error": error.message}
 
-    async def _fetch(self, info: MCPServerInfo) -> dict[str, Any]:
+    async def _fetch(self, info: MCPServerInfo, *, fall_back: bool = True) -> Answer:
         connection = self.connections[info.server_id]
-        return await self.cache.fetch(resources_key(info.server_id), lambda: fetch_resources(connection))
+        key = resources_key(info.server_id)
+        return await self.cache.fetch(key, lambda: fetch_resources(connection), fall_back=fall_back)
+
+    def _refresh(self, info: MCPServerInfo, answer: Answer) -> None:
+        if answer.stale and info.connected:
+            connection = self.connections[info.server_id]
+            self.cache.refresh(resources_key(info.server_id), lambda: fetch_resources(connection))
 
     async def _first(
         self, candidates: Sequence[MCPServerInfo], attempts: list[Mapping[str, Any]]
@@ -139,34 +182,59 @@ class Gatherer:
         """Return the first candidate's resources, from the cache or fresh; failures go to ``attempts``."""
         for info in candidates:
             key = resources_key(info.server_id)
-            if key in (cached := await self.cache.lookup([key])):
-                return cached[key]
+            if (answer := (await self.cache.lookup([key])).get(key)) is not None:
+                self._refresh(info, answer)
+                return answer.copy()
             if not info.connected:
                 continue
             try:
-                return await self._fetch(info)
+                return (await self._fetch(info, fall_back=False)).copy()
             except MCPOrchestratorException as error:
                 attempts.append(attempt_of(info, error))
                 if not may_ask_another("read", error):
                     break
         return None
 
+    async def _stale(self, candidates: Sequence[MCPServerInfo]) -> dict[str, Any] | None:
+        """Return the first candidate's resources that may be served while it fails: a fresh answer of any is better."""
+        if not self.cache.serves_stale:
+            return None
+        keys = [resources_key(info.server_id) for info in candidates]
+        answers = await self.cache.lookup(keys, failing=keys)
+        return next((answers[key].copy() for key in keys if key in answers), None)
+
     async def _owners(self, uri: str, servers: Sequence[MCPServerInfo]) -> set[str]:
         """Return the ids of the servers that are known to list the URI."""
         keys = {resources_key(info.server_id): info.server_id for info in servers}
         cached = await self.cache.lookup(list(keys))
-        return {
-            keys[key] for key, resources in cached.items() if any(entry["uri"] == uri for entry in resources.values())
-        }
+        return {keys[key] for key, answer in cached.items() if any(e["uri"] == uri for e in answer.data.values())}
 
 
-def _entry(info: MCPServerInfo, resources: dict[str, Any]) -> dict[str, Any]:
-    return {
+def _assemble(
+    ticket: Ticket, version: int, servers: Sequence[MCPServerInfo], answers: Mapping[str, Answer]
+) -> _Assembled:
+    parts = {info.name: (info, answers[resources_key(info.server_id)]) for info in servers}
+    return _Assembled(
+        ticket=ticket,
+        registry_version=version,
+        shared={name: _part(info, answer.data, stale=answer.stale) for name, (info, answer) in parts.items()},
+        copies={name: partial(_entry, info, answer) for name, (info, answer) in parts.items()},
+    )
+
+
+def _entry(info: MCPServerInfo, answer: Answer) -> dict[str, Any]:
+    return _part(info, answer.copy(), stale=answer.stale)
+
+
+def _part(info: MCPServerInfo, resources: Mapping[str, Any], *, stale: bool = False) -> dict[str, Any]:
+    """Return a server's part of an answer; what is served while it is down may be outdated, whatever its age."""
+    part = {
         "priority": info.config.priority,
         "domains": list(info.config.domains),
         "capabilities": list(info.config.capabilities),
         "resources": resources,
     }
+    return part | {"stale": True} if stale or not info.connected else part
 
 
 def _fetch_error(info: MCPServerInfo, error: MCPOrchestratorException) -> ResourceFetchError:

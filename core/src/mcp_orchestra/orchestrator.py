@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from importlib import import_module
@@ -90,7 +89,7 @@ class MCPOrchestrator:
         A server's resources are under ``resources:<id>``, its tools under ``tools:<id>``.
         """
         if self._cache is None:
-            self._cache = self._open_cache(self._loaded or self._use(self._load()))
+            self._cache = _open_cache(self._loaded or self._use(self._load()))
         return self._cache
 
     def load_configuration(self) -> None:
@@ -274,7 +273,7 @@ class MCPOrchestrator:
         loaded = self._loaded or self._use(await asyncio.to_thread(self._load))
         registry = self._registry
         if self._cache is None or self._cache.closed:
-            opening = asyncio.create_task(asyncio.to_thread(self._open_cache, loaded))
+            opening = asyncio.create_task(asyncio.to_thread(_open_cache, loaded))
             opening.add_done_callback(self._keep_opened_cache)
             await asyncio.shield(opening)
         with self._span("initialize"):
@@ -319,17 +318,6 @@ class MCPOrchestrator:
         self._loaded = loaded
         return loaded
 
-    def _open_cache(self, loaded: LoadedConfig) -> "ResourceCache":
-        from mcp_orchestra.cache import ResourceCache
-
-        backend = loaded.cache_backend
-        return ResourceCache(
-            loaded.config.orchestration.resource_cache_ttl,
-            store=backend.open(),
-            blocking=backend.spec.blocking,
-            clock=time.time if backend.spec.persistent else time.monotonic,
-        )
-
     def _candidates(
         self, server: str | None, domain: str | None = None, capability: str | None = None
     ) -> list[MCPServerInfo]:
@@ -358,3 +346,9 @@ class MCPOrchestrator:
 
     def _span(self, operation: str, **attributes: str) -> "AbstractContextManager[object]":
         return self._telemetry.span(operation, **attributes)
+
+
+def _open_cache(loaded: LoadedConfig) -> "ResourceCache":
+    from mcp_orchestra.caching import open_cache  # takes its time to import
+
+    return open_cache(loaded)

@@ -61,6 +61,12 @@ class MCPRegistry:
         self._servers: dict[str, MCPServerInfo] = {}
         self._registered = 0
         self._index = _Index()
+        self._version = 0
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change to the servers or to who is connected."""
+        return self._version
 
     def register_server(self, server_id: str, config: MCPServerConfig) -> None:
         """Register a server; one that is there under the same id is replaced and loses its connection."""
@@ -105,6 +111,7 @@ class MCPRegistry:
             UnknownServerError: No server is registered under the id.
         """
         info = self._known(server_id)
+        self._version += 1
         info.client = client
         info.connected = True
         info.last_connected = datetime.now(UTC)
@@ -132,6 +139,7 @@ class MCPRegistry:
             UnknownServerError: No server is registered under the id.
         """
         info = self._known(server_id)
+        self._version += 1
         info.client = None
         info.connected = False
         info.connection_error = error
@@ -157,3 +165,4 @@ class MCPRegistry:
                 for name in dict.fromkeys(names):
                     found.setdefault(name, []).append(info)
         self._index = index
+        self._version += 1

@@ -1,11 +1,13 @@
 """What exists between ``initialize()`` and ``close()``: the connections, and those who ask over them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
 from mcp_orchestra.cache import ResourceCache, resources_key, tools_key
 from mcp_orchestra.catalogue import Catalogue
 from mcp_orchestra.config.loader import LoadedConfig
+from mcp_orchestra.connection.changes import Change
 from mcp_orchestra.connections import Connections
 from mcp_orchestra.gathering import Gatherer
 from mcp_orchestra.registry import MCPRegistry
@@ -42,9 +44,11 @@ class Running:
             PluginError: A routing policy cannot be created; nothing was opened.
         """
 
-        def changed(server_id: str) -> None:
-            cache.invalidate(resources_key(server_id))
-            cache.invalidate(tools_key(server_id))
+        def changed(server_id: str, changes: Collection[Change]) -> None:
+            if "resources" in changes:
+                cache.outdate(resources_key(server_id))
+            if "tools" in changes:
+                cache.outdate(tools_key(server_id))
 
         router = Router(
             loaded.routing.default.create(),

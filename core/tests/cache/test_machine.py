@@ -6,9 +6,9 @@ from collections import OrderedDict
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from mcp_orchestra import ResourceCache
 from mcp_orchestra.cache import Fetched
 from mcp_orchestra_memory import MemoryStore
+from plain_cache import PlainCache
 
 TTL = 8.0
 KEYS = st.sampled_from(["", "a", "b", "c", "d", "é"])
@@ -41,7 +41,7 @@ class CacheAgainstDict(RuleBasedStateMachine):
         self.now = 0.0
         self.room = room
         self.store = self.kind(max_entries=room)
-        self.cache = ResourceCache(TTL, store=self.store, clock=lambda: self.now)
+        self.cache = PlainCache(TTL, store=self.store, clock=lambda: self.now)
         self.model: OrderedDict[str, tuple[dict, float]] = OrderedDict()
         self.hits = self.misses = self.evictions = 0
         self.failing_calls = 0

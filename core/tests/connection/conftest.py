@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -235,10 +235,22 @@ def registry() -> RecordingRegistry:
     return RecordingRegistry()
 
 
+class Told(list[tuple[str, frozenset[str]]]):
+    """What is said to have changed, in order: the server's id, and what of its offer."""
+
+    def tell(self, server_id: str, changes: Collection[str]) -> None:
+        self.append((server_id, frozenset(changes)))
+
+    def take(self) -> list[frozenset[str]]:
+        """Return what was said since this was last called."""
+        said = [changes for _, changes in self]
+        self.clear()
+        return said
+
+
 @pytest.fixture
-def changed() -> list[str]:
-    """The ids of servers whose contents are said to have changed, in order."""
-    return []
+def changed() -> Told:
+    return Told()
 
 
 @pytest.fixture
@@ -281,7 +293,7 @@ async def connect(deadline, registry, changed) -> AsyncIterator[Callable[..., Co
                 telemetry=Telemetry(),
                 redact=Redactor(secrets),
                 spawning=spawning,
-                changed=changed.append,
+                changed=changed.tell,
             ),
         )
         made.append((connection, upstream))

@@ -32,7 +32,7 @@ async def connections(deadline, registry, changed):
             registry.register_server(server_id, server)
         transports = {key: BoundTransport(spec=server.spec(**(spec or {}))) for key, server in servers.items()}
         loaded = SimpleNamespace(config=config, transports=transports, secrets=frozenset(secrets))
-        made.append(Connections(loaded, registry, Telemetry(), changed.append))
+        made.append(Connections(loaded, registry, Telemetry(), changed.tell))
         return made[-1]
 
     yield make

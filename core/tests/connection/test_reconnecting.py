@@ -43,7 +43,7 @@ async def test_s33_a_new_connection_says_that_things_may_have_changed(connect, u
     assert changed == []
     await server.link.hang_up()
     await asyncio.sleep(60)
-    assert changed == ["a"]
+    assert changed == [("a", {"resources", "tools"})]
 
 
 async def test_s16_what_a_crashing_transport_cancels_is_nobody_elses(connect, upstream, registry):

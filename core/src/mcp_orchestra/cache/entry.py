@@ -14,13 +14,12 @@ from typing import Any, Literal, NamedTuple, cast
 from pydantic_core import from_json, to_json
 
 from mcp_orchestra.copies import Original
-from mcp_orchestra.stores import StoredObject
 
-__all__ = ["CacheScope", "Entry", "Fetched", "Kept", "decode", "decode_data", "encode", "pack", "unpack"]
+__all__ = ["CacheScope", "Entry", "Fetched", "Kept", "decode", "encode", "kept", "pack", "unpack"]
 
 CacheScope = Literal["public", "private"]
 
-_VERSION = 1
+_VERSION = 2
 _DEEPEST = 150  # the parser gives up a little below 200
 
 
@@ -45,19 +44,23 @@ class Entry(NamedTuple):
     stored_at: float
     """On the cache's clock."""
     expires_at: float
-    """On the cache's clock: fresh before, expired from then on."""
+    """On the cache's clock: fresh before, stale from then on."""
     ttl_ms: int | None = None
     scope: CacheScope = "private"
+    outdated: bool = False
+    """Whether the server said that the data has changed, or may have while nobody was listening."""
 
 
 class Kept(NamedTuple):
-    """An entry as a store that keeps objects has it."""
+    """An entry as an object, in a store that keeps objects or in front of one that does not."""
 
     key: str
     entry: Entry
     """Its data is shared and not to be changed."""
     original: Original
     """Makes copies of the data."""
+    size: int
+    """About how many bytes it takes."""
 
 
 def encode(key: str, entry: Entry) -> tuple[bytes, dict[str, Any]]:
@@ -81,6 +84,7 @@ def encode(key: str, entry: Entry) -> tuple[bytes, dict[str, Any]]:
         "expires_at": entry.expires_at,
         "ttl_ms": entry.ttl_ms,
         "scope": entry.scope,
+        "outdated": entry.outdated,
     }
     try:
         value = to_json(envelope, inf_nan_mode="null")
@@ -108,7 +112,7 @@ def decode(key: str, value: bytes) -> Entry | None:
         envelope = from_json(value)
         if envelope["v"] != _VERSION:
             return None
-        entry = Entry(*(envelope[field] for field in ("data", "stored_at", "expires_at", "ttl_ms", "scope")))
+        entry = Entry(*(envelope[field] for field in Entry._fields))
         if envelope["key"] == key and _is_entry(entry):
             return entry
     except (ValueError, TypeError, LookupError):
@@ -116,29 +120,26 @@ def decode(key: str, value: bytes) -> Entry | None:
     raise ValueError("not a cache entry of this key")
 
 
-def decode_data(value: bytes) -> dict[str, Any]:
-    """Return the data in bytes that `decode` took for an entry."""
-    return cast("dict[str, Any]", from_json(value)["data"])
+def kept(key: str, entry: Entry, *, adopt: bool = False) -> Kept:
+    """Return the entry with a copy of its data, which is nobody else's; to adopt is to take the data itself."""
+    original = Original(entry.data, adopt=adopt)
+    return Kept(key, entry._replace(data=original.data), original, original.size)
 
 
-def pack(key: str, entry: Entry) -> tuple[StoredObject, dict[str, Any]]:
+def pack(key: str, entry: Entry) -> Kept:
     """Turn an entry into an object, with data that is nobody else's.
-
-    Returns:
-        The object, and the data in it, which is not to be changed.
 
     Raises:
         TypeError: The data is not a dict or cannot be copied; the message says where.
     """
     _check(key, entry)
     try:
-        original = Original(entry.data)
+        found = kept(key, entry)
     except Exception:  # noqa: BLE001  # a value's own __deepcopy__ may raise anything
         raise TypeError(
             f"the data for cache key {key!r} cannot be kept: {_uncopied(entry.data)} cannot be copied"
         ) from None
-    kept = Kept(key, entry._replace(data=original.data), original)
-    return StoredObject(kept, entry.expires_at, original.size), original.data
+    return found
 
 
 def unpack(key: str, value: object) -> Kept:
@@ -165,6 +166,7 @@ def _is_entry(entry: Entry) -> bool:
         and type(entry.expires_at) is float
         and type(entry.ttl_ms) in (int, NoneType)
         and entry.scope in ("public", "private")
+        and type(entry.outdated) is bool
     )
 
 

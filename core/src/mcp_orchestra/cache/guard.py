@@ -1,80 +1,36 @@
 """Keeps the trouble a cache store may make away from those who ask the cache."""
 
 import asyncio
-import logging
-import traceback
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import Lock, get_ident
 from typing import Any, TypeVar
 
+from mcp_orchestra.cache.breaker import Breaker
+from mcp_orchestra.cache.troubles import StoreTroubles
 from mcp_orchestra.cache.worker import Job, StoreMisbehavedError, StoreWorker, contained
 from mcp_orchestra.stores import CacheStore
 
-__all__ = ["Reading", "StoreGuard", "StoreTroubles"]
+__all__ = ["Reading", "StoreGuard"]
 
 T = TypeVar("T")
 
-_logger = logging.getLogger(__name__)
 
-_REMIND_SECONDS = 60.0
-_QUIET_SECONDS = 60.0
+def _nothing(store: CacheStore) -> None:
+    """Do nothing but what comes before every call: delete what is not wanted."""
 
 
-class StoreTroubles:
-    """Counts failures and warns once for each burst of them.
+def _do_nothing() -> None:
+    """Do nothing at all."""
 
-    A burst ends when there has been no failure for 60 s: a store that cannot write may well be read in between. One
-    that goes on is mentioned again every 60 s.
 
-    Args:
-        name: What fails, for people.
-        clock: Seconds that only differences are taken of.
-    """
-
-    def __init__(self, name: str, clock: Callable[[], float]) -> None:
-        self.count: int = 0
-        """Failures so far."""
-        self._name = name
-        self._clock = clock
-        self._bursting = False
-        self._warned_at = self._failed_at = 0.0
-        self._lock = Lock()
-
-    def failed(self, reason: str, error: BaseException | None = None) -> None:
-        """Note a failure.
-
-        Args:
-            reason: What happened, in our own words: it is logged.
-            error: What was raised. Its text is another library's and may hold an address with a password: only where it
-                was raised is logged, for debugging.
-        """
-        now = self._clock()
-        with self._lock:
-            self.count += 1
-            self._failed_at = now
-            warn = not self._bursting or not 0 <= now - self._warned_at < _REMIND_SECONDS
-            if warn:
-                self._warned_at = now
-            self._bursting = True
-        if warn:
-            _logger.warning("%s failed (%s); carrying on as if nothing were cached", self._name, reason)
-        if error is not None and _logger.isEnabledFor(logging.DEBUG):
-            place = "".join(traceback.format_tb(error.__traceback__))
-            _logger.debug("%s raised %s:\n%s", self._name, type(error).__name__, place)
-
-    def worked(self) -> None:
-        """Note a success."""
-        bursting = self._bursting  # read without the lock: successes are the hot path
-        if not bursting:
-            return
-        now = self._clock()
-        with self._lock:
-            if not self._bursting or 0 <= now - self._failed_at < _QUIET_SECONDS:
-                return
-            self._bursting = False
-        _logger.info("%s works again: it has not failed for %.0f s", self._name, _QUIET_SECONDS)
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class Reading:
@@ -108,6 +64,10 @@ class Reading:
         self._shared = True
 
 
+class _StoreRestsError(Exception):
+    """The store could not be reached a moment ago, which is known and need not be told again."""
+
+
 class StoreGuard:
     """Makes calls to a store: one at a time, within bounds, never raising.
 
@@ -117,26 +77,48 @@ class StoreGuard:
     Args:
         store: The store; it belongs to the guard.
         blocking: Whether the store waits for a disk or a network. Such calls are made in a thread and waited for no
-            longer than ``timeout`` from their turn on; while one of them hangs, the others fail at once.
+            longer than ``timeout`` from their turn on; while one of them hangs, the others fail at once. A store that
+            cannot be reached (``ConnectionError``, ``TimeoutError``) is left alone for a while.
         timeout: Seconds.
         troubles: Told of every failure and success.
+        clock: Seconds.
     """
 
-    def __init__(self, store: CacheStore, *, blocking: bool, timeout: float, troubles: StoreTroubles) -> None:
+    def __init__(
+        self,
+        store: CacheStore,
+        *,
+        blocking: bool,
+        timeout: float,
+        troubles: StoreTroubles,
+        clock: Callable[[], float],
+    ) -> None:
         self._store = store
         self._worker = StoreWorker(timeout) if blocking else None
+        self._breaker = Breaker(clock)
         self._troubles = troubles
         self._lock = Lock()
         self._joining = Lock()
         self._next_reading: tuple[Reading, Job[Any]] | None = None
         self._inside: int | None = None
         self._unwanted: set[str | None] = set()
+        self._amendments: dict[str, Callable[[CacheStore], None]] = {}
         self._closed = False
 
     @property
     def closed(self) -> bool:
         """Whether the store was closed."""
         return self._closed
+
+    @property
+    def blocking(self) -> bool:
+        """Whether the store is called in a thread."""
+        return self._worker is not None
+
+    @property
+    def resting(self) -> bool:
+        """Whether the store could not be reached when last tried."""
+        return self._breaker.open
 
     def condemn(self, key: str | None) -> None:
         """Have the entry under ``key``, or all for None, deleted before the next call gets at the store.
@@ -145,19 +127,47 @@ class StoreGuard:
         """
         self._unwanted.add(key)
 
+    def amend(self, key: str, amendment: Callable[[CacheStore], None]) -> None:
+        """Have the entry under ``key`` changed before the next call gets at the store, and try to do it now.
+
+        Like a deletion, it is never overtaken, and calls fail until it succeeds.
+        """
+        self._amendments[key] = amendment
+        self.send(_nothing)
+
     def discard(self, key: str | None) -> None:
         """Condemn the entry under ``key``, or all for None, and try to delete it now.
 
         On an event loop a blocking store is not waited for.
         """
         self.condemn(key)
+        self.send(_nothing)
+
+    def send(self, operation: Callable[[CacheStore], object], otherwise: Callable[[], None] = _do_nothing) -> None:
+        """Make an operation whose result nobody needs; on an event loop a blocking store is not waited for.
+
+        Args:
+            operation: Made in its turn: calls that come later see what it did.
+            otherwise: Called, from any thread, if the operation fails or cannot be made.
+        """
         if self._worker is None or not _on_event_loop():
-            self.call(_nothing, None)
-        elif not self._closed:
-            try:
-                self._worker.submit(lambda: self._perform(_nothing)).add_done_callback(self._discarded)
-            except TimeoutError as error:
+            if self.call(lambda store: (operation(store), True)[1], otherwise=False) is False:
+                otherwise()
+            return
+        if self._closed:
+            return
+
+        def ended(future: Future[object]) -> None:
+            if isinstance(error := future.exception(), Exception):
                 self._failed(error, None)
+                otherwise()
+
+        try:
+            self._refuse_while_resting()
+            self._worker.submit(lambda: self._perform(operation)).add_done_callback(ended)
+        except Exception as error:  # noqa: BLE001  # as in `call`
+            self._failed(error, None)
+            otherwise()
 
     def call(self, operation: Callable[[CacheStore], T], otherwise: T) -> T:
         """Return what the operation returns, or ``otherwise`` if it fails or the guard is closed."""
@@ -170,6 +180,7 @@ class StoreGuard:
             if self._worker is None:
                 result = self._make_here(lambda: self._perform(operation))
             else:
+                self._refuse_while_resting()
                 with self._submitted(operation, self._worker) as job:
                     result = self._worker.result(job)
         except Exception as error:  # noqa: BLE001  # a store may raise anything
@@ -183,6 +194,7 @@ class StoreGuard:
             return self.call(operation, otherwise)
         known = self._troubles.count
         try:
+            self._refuse_while_resting()
             with self._submitted(operation, self._worker) as job:
                 result = await self._worker.aresult(job)
         except Exception as error:  # noqa: BLE001  # a store may raise anything
@@ -248,6 +260,11 @@ class StoreGuard:
                 else:
                     self._store.delete_many([key for key in unwanted if key is not None])
                 self._unwanted -= unwanted
+            while self._amendments:
+                key, amendment = next(iter(self._amendments.items()))
+                amendment(self._store)
+                if self._amendments.get(key) is amendment:
+                    del self._amendments[key]
             return operation(self._store)
         finally:
             self._inside = None
@@ -258,34 +275,27 @@ class StoreGuard:
         finally:
             self._store.close()
 
-    def _discarded(self, future: Future[None]) -> None:
-        if isinstance(error := future.exception(), Exception):
-            self._failed(error, None)
+    def _refuse_while_resting(self) -> None:
+        if not self._breaker.admits():
+            raise _StoreRestsError
 
     def _finished(self, known_troubles: int) -> None:
+        self._breaker.worked()
         if self._troubles.count == known_troubles:  # the operation itself may have found something wrong
             self._troubles.worked()
 
     def _failed(self, error: Exception, otherwise: T) -> T:
         # The store's own words stay out of the log: they may hold an address with a password.
         match error:
+            case _StoreRestsError():
+                return otherwise
             case StoreMisbehavedError():
                 reason = str(error)
             case TimeoutError():
                 reason = "no answer in time"
             case _:
                 reason = type(error).__name__
+        if isinstance(error, (ConnectionError, TimeoutError)):
+            self._breaker.failed()
         self._troubles.failed(reason, error)
         return otherwise
-
-
-def _nothing(store: CacheStore) -> None:
-    """Do nothing but what comes before every call: delete what is not wanted."""
-
-
-def _on_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

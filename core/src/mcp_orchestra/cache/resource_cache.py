@@ -1,37 +1,49 @@
 """ResourceCache: how long an answer may be served, how often that worked, and one fetch at a time for each key."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from threading import Lock
-from typing import Any, cast
+from typing import Any, NamedTuple
 
-from mcp_orchestra.cache.entry import Entry, Fetched, decode, decode_data, encode, pack, unpack
-from mcp_orchestra.cache.guard import Reading, StoreGuard, StoreTroubles
+from mcp_orchestra.cache.answer import Answer
+from mcp_orchestra.cache.entry import Entry, Fetched
+from mcp_orchestra.cache.freshness import Freshness
+from mcp_orchestra.cache.guard import StoreGuard
+from mcp_orchestra.cache.leases import LOOK_SECONDS, Leases
+from mcp_orchestra.cache.near import NearCache
+from mcp_orchestra.cache.shelf import Found, Shelf
 from mcp_orchestra.cache.single_flight import Flight, SingleFlight
-from mcp_orchestra.copies import Original, copy_data
+from mcp_orchestra.cache.statistics import Statistics
+from mcp_orchestra.cache.tickets import Ticket, Tickets
+from mcp_orchestra.cache.troubles import StoreTroubles
+from mcp_orchestra.copies import copy_data
 from mcp_orchestra.errors import MCPConnectionError
-from mcp_orchestra.stores import CacheStore, KeepsObjects, StoredEntry
+from mcp_orchestra.stores import CacheStore, GivesNotice
 
 __all__ = ["ResourceCache"]
 
 _logger = logging.getLogger(__name__)
 
 _LONGEST_TTL = 10**10  # three hundred years: more would cost the clock its fractions of a second
-_EXPIRED = Entry({}, 0.0, float("-inf"))
-_CLOCK_SKEW = 1.0  # seconds: so far may the clocks of hosts that share a store be apart
 
-_Answer = Callable[[], dict[str, Any]]
-"""Makes a copy of an answer for each one who waited for it."""
-_Found = dict[str, _Answer]
+_Fetch = Callable[[], Awaitable[Fetched]]
+
+
+class _Begun(NamedTuple):
+    """How things stand when somebody sets out to fetch."""
+
+    found: Found | None
+    leading: bool
+    """Whether to fetch, or to wait for another process that does."""
 
 
 class ResourceCache:
     """Keeps resources for a while, over any store; thread-safe.
 
-    An entry is served while its age is below the time to live. Whether it is fresh is decided here and never by the
+    An entry is served while its age is below its time to live. Whether it is fresh is decided here and never by the
     store. What is handed out is the caller's own: changing it does not change what is served. A store that fails,
     hangs or returns something strange is a miss, with one warning for each burst of failures.
 
@@ -51,6 +63,11 @@ class ResourceCache:
         clock: Seconds. Monotonic for a store that dies with the process, ``time.time`` for one that does not.
         store_timeout: Seconds that a call to a blocking store may take. It may wait four times as long for its turn
             while the store is busy with others; look-ups that wait are then made together.
+        freshness: Rules beyond ``ttl_seconds``: hints, stale answers, jitter.
+        near_entries: Decoded entries to keep in memory in front of a blocking store; 0 for none.
+        near_seconds: Seconds for which those are good if the store cannot tell what other processes change.
+        partitions: For servers by id: a text that divides their entries from those of others who share the store and
+            reach the same servers with other rights. These servers are also counted on their own.
 
     Raises:
         ValueError: ``ttl_seconds`` is not a number above 0 (and at most 10 ** 10).
@@ -65,18 +82,42 @@ class ResourceCache:
         blocking: bool = False,
         clock: Callable[[], float] = time.monotonic,
         store_timeout: float = 0.25,
+        freshness: Freshness | None = None,
+        near_entries: int = 1000,
+        near_seconds: float = 1.0,
+        partitions: Mapping[str, str] | None = None,
     ) -> None:
-        self._ttl = _positive_seconds(ttl_seconds)
+        self._freshness = replace(freshness or Freshness(), ttl=_positive_seconds(ttl_seconds))
         self._clock = clock
         if store is None:
             store, blocking = _open_memory()
-        self._store = store
-        self._objects = store if isinstance(store, KeepsObjects) else None
+        self._noticing = store if isinstance(store, GivesNotice) else None
+        self._statistics = Statistics(partitions or ())
         self._troubles = StoreTroubles(f"the cache store {type(store).__name__}", clock)
-        self._guard = StoreGuard(store, blocking=blocking, timeout=store_timeout, troubles=self._troubles)
-        self._flights: SingleFlight[_Answer] = SingleFlight()
-        self._counters = Lock()
-        self._hits = self._misses = self._evictions = 0
+        self._guard = StoreGuard(
+            store, blocking=blocking, timeout=store_timeout, troubles=self._troubles, clock=clock
+        )
+        self._tickets = Tickets(clock)
+        near = None
+        if blocking and near_entries:
+            near = NearCache(
+                max_entries=near_entries, seconds=near_seconds, store=store, changed=self._tickets.revoke
+            )
+            self._guard.send(lambda _: near.watch())
+        self._near = near
+        self._shelf = Shelf(
+            store,
+            self._guard,
+            near,
+            freshness=self._freshness,
+            clock=clock,
+            statistics=self._statistics,
+            troubles=self._troubles,
+            partitions=partitions or {},
+        )
+        self._leases = Leases(store, self._guard)
+        self._flights: SingleFlight[Answer] = SingleFlight()
+        self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._refused: set[str] = set()
 
     @property
@@ -84,16 +125,24 @@ class ResourceCache:
         """Whether `aclose` was called: nothing is kept or found any more."""
         return self._guard.closed
 
+    @property
+    def serves_stale(self) -> bool:
+        """Whether entries beyond their time to live may be served while their server fails."""
+        return self._freshness.max_stale > 0
+
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the data under ``key`` if it is fresh, else None; counts a hit or a miss.
 
-        An expired entry is dropped, which counts as an eviction.
+        An expired entry is dropped, which counts as an eviction, unless it may still be served as stale.
 
         Raises:
             TypeError: The key is not a text.
         """
         keys = (_checked(key),)
-        return self._hand_out(keys, self._guard.call(Reading(keys, self._read), {})).get(key)
+        answers = self._answers(self._shelf.get(keys))
+        data = self._copied(key, answers.get(key))
+        self._statistics.looked_up(keys, () if data is None else keys)
+        return data
 
     def set(self, key: str, data: dict[str, Any]) -> None:
         """Keep the data under ``key`` for the time to live, replacing what was there.
@@ -105,10 +154,11 @@ class ResourceCache:
                 a store in memory, for another one that would come back equal after being written as JSON.
         """
         now = self._clock()
-        write, _ = self._encoded(_checked(key), Entry(data, now, now + self._ttl))
-        self._flights.forget(key)
-        self._guard.call(partial(self._write, write), None)
-        self._see_to(write)
+        writing = self._shelf.writing(_checked(key), Entry(data, now, self._freshness.expiry(None, now)))
+        self._forget(key)
+        self._guard.call(lambda _: self._shelf.write(writing), None)
+        self._shelf.see_to(writing)
+        self._tickets.revoke()
 
     def invalidate(self, key: str | None = None) -> None:
         """Drop the entry under ``key``, or all entries for None.
@@ -119,205 +169,232 @@ class ResourceCache:
         Raises:
             TypeError: The key is neither a text nor None.
         """
-        self._flights.forget(key if key is None else _checked(key))
-        self._guard.discard(key)
+        self._forget(key if key is None else _checked(key))
+        self._shelf.discard(key)
+
+    def outdate(self, key: str) -> None:
+        """Treat the entry under ``key`` as stale from now on: its server has changed it, or may have.
+
+        It is dropped, unless the rules allow to serve it while the server fails.
+        """
+        self._forget(key)
+        self._shelf.outdate(key)
 
     def get_stats(self) -> dict[str, Any]:
         """Return the statistics since the cache was made.
 
         Returns:
             ``hits``, ``misses``, ``evictions`` (entries dropped because they were expired or for want of room),
-            ``total_requests``, ``hit_rate`` (text, such as ``"78.95%"``), ``cached_items`` (fresh entries), and
-            ``errors`` (failed calls to the store, and entries that were not what had been stored).
+            ``total_requests``, ``hit_rate`` (text, such as ``"78.95%"``) and ``cached_items`` (fresh entries), as the
+            API document has them. Further: ``evictions_by_cause`` (``expired``, ``room``), ``stale`` (answers served
+            beyond their time to live), ``fetches``, ``fetches_saved`` (by sharing another one's), ``bytes_read`` and
+            ``bytes_written`` (from and to the store), ``errors`` (failed calls to the store, and entries that were not
+            what had been stored), ``available`` (whether the store could be reached), ``notices`` (what it has to say)
+            and ``servers`` (the counters of each server).
         """
         items = self._guard.call(self._count_items, 0)
-        with self._counters:
-            hits, misses, evictions = self._hits, self._misses, self._evictions
-        total = hits + misses
+        report = self._statistics.report()
+        servers = report.pop("servers")
         return {
-            "hits": hits,
-            "misses": misses,
-            "evictions": evictions,
-            "total_requests": total,
-            "hit_rate": f"{hits / total:.2%}" if total else "0.00%",
+            **report,
             "cached_items": items,
             "errors": self._troubles.count,
+            "available": not self._guard.resting,
+            "notices": self._notices(),
+            "servers": servers,
         }
 
     def cleanup_expired(self) -> int:
-        """Drop all expired entries, count them as evictions and return how many there were."""
+        """Drop all expired entries, count them as evictions and return how many there were.
+
+        Those that may still be served as stale stay.
+        """
         return self._guard.call(self._purge, 0)
 
-    async def lookup(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return what is fresh of ``keys`` in one call to the store; counts a hit or a miss for each distinct key."""
-        distinct = tuple(dict.fromkeys(keys))
-        return self._hand_out(distinct, await self._guard.acall(Reading(distinct, self._read), {}))
+    def describe(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return what is known of the entries under these keys, without counting or changing anything.
 
-    async def fetch(self, key: str, fetch: Callable[[], Awaitable[Fetched]]) -> dict[str, Any]:
+        Returns:
+            For each key that has one: ``age`` and ``expires_in`` (seconds; negative: stale for so long), ``stale``,
+            ``outdated``, ``ttl_ms`` and ``scope`` as the server said, and ``bytes``.
+        """
+        now = self._clock()
+        return {
+            key: {
+                "age": now - found.entry.stored_at,
+                "expires_in": self._freshness.limit(found.entry) - now,
+                "stale": not found.standing.fresh,
+                "outdated": found.entry.outdated,
+                "ttl_ms": found.entry.ttl_ms,
+                "scope": found.entry.scope,
+                "bytes": found.size,
+            }
+            for key, found in self._shelf.get(tuple(dict.fromkeys(keys))).items()
+        }
+
+    async def lookup(self, keys: Sequence[str], *, failing: Collection[str] = ()) -> dict[str, Answer]:
+        """Return what may be served of ``keys`` in one call to the store; counts a hit or a miss for each distinct key.
+
+        Fresh entries, stale ones that are to be refreshed behind (see `refresh`), and for the keys in ``failing``,
+        whose server is known to be out of order, those within ``max_stale``.
+        """
+        distinct = tuple(dict.fromkeys(keys))
+        found = await self._shelf.aget(distinct)
+        answers = self._answers(found, failing, revalidate=True)
+        self._statistics.looked_up(distinct, answers, [key for key, answer in answers.items() if answer.stale])
+        return answers
+
+    async def fetch(self, key: str, fetch: _Fetch, *, fall_back: bool = True) -> Answer:
         """Return the answer for a key that `lookup` did not find, and keep it.
 
-        However many ask at once, ``fetch`` runs once, and goes on while anybody waits for it. A failure reaches all of
-        them and is not kept. Counts neither hit nor miss.
+        However many ask at once, ``fetch`` runs once, and goes on while anybody waits for it; with a store that grants
+        leases, once over all processes. A failure reaches all of them and is not kept. Counts neither hit nor miss.
+
+        Args:
+            key: The key.
+            fetch: Asks the server.
+            fall_back: Return a stale entry, if the rules allow it, instead of raising.
 
         Raises:
             MCPConnectionError: The cache was closed.
             ResourceFetchError: The fetch was cancelled from outside.
             Exception: A copy of what ``fetch`` raised.
         """
-        answer = await self._flights.run(_checked(key), partial(self._fetch, key, fetch))
-        return answer()
+        try:
+            return await self._flights.run(
+                _checked(key), partial(self._fetch, key, fetch), joined=partial(self._statistics.fetch_saved, key)
+            )
+        except Exception:
+            if fall_back and self.serves_stale:
+                found = self._answers(await self._shelf.aget((key,)), (key,))
+                if key in found:
+                    self._statistics.served_stale(key)
+                    return found[key]
+            raise
+
+    def refresh(self, key: str, fetch: _Fetch) -> None:
+        """Fetch anew behind a stale answer, once at a time; a failure leaves things as they are."""
+        if key not in self._refreshing and not self.closed:
+            task = asyncio.create_task(self._refresh(key, fetch), name=f"refresh {key}")
+            self._refreshing[key] = task
+            task.add_done_callback(lambda _: self._refreshing.pop(key, None))
+
+    def ticket(self) -> Ticket:
+        """Return a ticket for what is looked up from now on, to be made good with `grant`."""
+        return self._tickets.issue()
+
+    def grant(self, ticket: Ticket, answers: Mapping[str, Answer]) -> Ticket | None:
+        """Return a ticket that stands for these answers, or None if they have to be looked up each time.
+
+        While it is honoured they are what a look-up would find.
+        """
+        if any(answer.stale for answer in answers.values()) or (self._near is None and self._guard.blocking):
+            return None  # without anything near, what others change in the store goes unnoticed
+        until = self._near.good_until(map(self._shelf.name, answers)) if self._near is not None else 0.0
+        return self._tickets.grant(ticket, answers, self._near, until)
+
+    def honours(self, ticket: Ticket) -> bool:
+        """Return whether a ticket's answers may be served once more; counts a hit for each if so."""
+        if not self._tickets.honours(ticket):
+            return False
+        self._statistics.looked_up((), ticket.keys)
+        return True
 
     async def aclose(self) -> None:
         """Cancel what is being fetched and close the store; from here on everything is a miss."""
+        self._tickets.revoke()
         await self._flights.aclose(MCPConnectionError("the orchestrator was closed", {"cause": "closed"}))
+        if self._refreshing:
+            await asyncio.wait(list(self._refreshing.values()))
         await self._guard.aclose()
 
-    async def _fetch(self, key: str, fetch: Callable[[], Awaitable[Fetched]], flight: Flight[_Answer]) -> _Answer:
-        # An earlier flight may have landed between this caller's look-up and now.
-        found: _Found = await self._guard.acall(Reading((key,), self._read, shared=True), {})
-        if key in found:
-            return found[key]
-        fetched = await fetch()
-        if not fetched.cacheable:
-            return partial(copy_data, fetched.data)
-        now = self._clock()
+    async def _refresh(self, key: str, fetch: _Fetch) -> None:
         try:
-            entry = Entry(fetched.data, now, now + self._ttl, fetched.ttl_ms, fetched.scope)
-            write, data = self._encoded(key, entry, flight)
+            await self.fetch(key, fetch, fall_back=False)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the stale answer was served
+            _logger.debug("%s could not be refreshed: %s", key, type(error).__name__)
+
+    async def _fetch(self, key: str, fetch: _Fetch, flight: Flight[Answer]) -> Answer:
+        holder, name = self._leases.holder(), self._shelf.name(key)
+        while True:
+            # An earlier flight, or another process, may have landed between this caller's look-up and now.
+            begun = await self._guard.acall(partial(self._begin, key, name, holder), _Begun(None, leading=True))
+            if begun.found is not None:
+                self._statistics.fetch_saved(key)
+                return self._answers({key: begun.found})[key]
+            if begun.leading:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        async with self._leases.held(name, holder):
+            self._statistics.fetched(key)
+            return await self._keep(key, await fetch(), flight, holder)
+
+    def _begin(self, key: str, name: str, holder: str | None, store: CacheStore) -> _Begun:
+        found = self._shelf.read((key,), True, store).get(key)
+        if found is not None and found.standing.fresh:
+            return _Begun(found, leading=False)
+        return _Begun(None, self._leases.acquire(name, holder))
+
+    async def _keep(self, key: str, fetched: Fetched, flight: Flight[Answer], holder: str | None) -> Answer:
+        handed_out = Answer(data=fetched.data, copy=partial(copy_data, fetched.data))
+        if not fetched.cacheable or not self._freshness.keeps(fetched.ttl_ms):
+            return handed_out
+        now = self._clock()
+        expires_at = self._freshness.expiry(fetched.ttl_ms, now)
+        entry = Entry(fetched.data, now, expires_at, fetched.ttl_ms, fetched.scope)
+        try:
+            writing = self._shelf.writing(key, entry, wanted=lambda: flight.current, holder=holder)
         except TypeError as problem:
             if key not in self._refused:
                 self._refused.add(key)
                 _logger.warning("not kept: %s", problem)
-            return partial(copy_data, fetched.data)
-        await self._guard.acall(partial(self._write, write), None)
-        self._see_to(write)
-        return Original(data).copy
+            return handed_out
+        await self._guard.acall(lambda _: self._shelf.write(writing), None)
+        self._shelf.see_to(writing)
+        self._tickets.revoke()
+        return Answer(data=writing.kept.entry.data, copy=writing.kept.original.copy)
 
-    def _encoded(
-        self, key: str, entry: Entry, flight: Flight[_Answer] | None = None
-    ) -> "tuple[_Write, dict[str, Any]]":
-        """Return what is to be written, and the data as it will be read."""
-        if (objects := self._objects) is not None:
-            stored, data = pack(key, entry)
-            return _Write(key, lambda: objects.set_objects({key: stored}), flight), data
-        value, data = encode(key, entry)
-        return _Write(key, lambda: self._store.set_many({key: StoredEntry(value, entry.expires_at)}), flight), data
+    def _forget(self, key: str | None) -> None:
+        self._flights.forget(key)
+        self._tickets.revoke()
 
-    def _read(self, keys: tuple[str, ...], shared: bool, store: CacheStore) -> _Found:
-        """Return the fresh data under these keys; drop what is expired or was never stored by a cache.
-
-        Each answer may be taken once, or if it is shared as often as there are takers.
-        """
-        stored = store.get_many(keys) if self._objects is None else self._objects.get_objects(keys)
-        now = self._clock()
-        found: _Found = {}
-        expired: list[str] = []
-        junk: list[str] = []
-        for key in keys:
-            if (kept := stored.get(key)) is None:
-                continue
-            try:
-                opened = self._opened(key, kept.value, shared) if now < kept.expires_at else (_EXPIRED, dict)
-            except (ValueError, TypeError, AttributeError):
-                junk.append(key)
-                self._troubles.failed("an entry that is not what was stored")
-                continue
-            if opened is None:
-                continue
-            entry, answer = opened
-            # A time to live that was longer when the entry was stored, and a clock that was put back, must not matter.
-            if now < entry.expires_at and -_CLOCK_SKEW <= now - entry.stored_at < self._ttl:
-                found[key] = answer
-            else:
-                expired.append(key)
-        if expired or junk:
-            self._drop(store, expired, junk)
-        return found
-
-    def _opened(self, key: str, value: object, shared: bool) -> tuple[Entry, _Answer] | None:
-        if self._objects is not None:
-            kept = unpack(key, value)
-            return kept.entry, kept.original.copy
-        value = cast("bytes", value)
-        entry = decode(key, value)
-        if entry is None:
-            return None
-        # Decoding anew takes no longer than copying, unless the copies are many.
-        return entry, partial(decode_data, value) if shared else partial(_itself, entry.data)
-
-    def _hand_out(self, keys: tuple[str, ...], found: _Found) -> dict[str, dict[str, Any]]:
-        """Return copies of what was asked for, and count hits and misses."""
-        answers: dict[str, dict[str, Any]] = {}
-        for key in keys:
-            if (answer := found.get(key)) is not None:
-                try:
-                    answers[key] = answer()
-                except Exception as error:  # noqa: BLE001  # a value's own __deepcopy__ may raise anything
-                    self._guard.condemn(key)
-                    self._troubles.failed("an entry that cannot be copied any more", error)
-        with self._counters:
-            self._hits += len(answers)
-            self._misses += len(keys) - len(answers)
+    def _answers(
+        self, found: Mapping[str, Found], failing: Collection[str] = (), *, revalidate: bool = False
+    ) -> dict[str, Answer]:
+        """Return what may be served of what was found."""
+        answers: dict[str, Answer] = {}
+        for key, (entry, standing, copy, _) in found.items():
+            if standing.fresh:
+                until = self._freshness.limit(entry)
+                answers[key] = Answer(data=entry.data, copy=copy, good_until=until)
+            elif (revalidate and standing.while_revalidating) or (standing.while_failing and key in failing):
+                answers[key] = Answer(data=entry.data, copy=copy, stale=True)
         return answers
 
-    def _drop(self, store: CacheStore, expired: list[str], junk: list[str]) -> None:
+    def _copied(self, key: str, answer: Answer | None) -> dict[str, Any] | None:
+        if answer is None:
+            return None
         try:
-            store.delete_many(expired + junk)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001  # a store that cannot write can still be read
+            return answer.copy()
+        except Exception as error:  # noqa: BLE001  # a value's own __deepcopy__ may raise anything
+            self._shelf.discard(key)
+            self._troubles.failed("an entry that cannot be copied any more", error)
+            return None
+
+    def _notices(self) -> list[str]:
+        try:
+            return list(self._noticing.notices()) if self._noticing is not None else []
+        except Exception as error:  # noqa: BLE001  # a store may raise anything
             self._troubles.failed(type(error).__name__, error)
-        else:
-            self._count_evictions(len(expired))
-
-    def _write(self, write: "_Write", store: CacheStore) -> None:
-        write.begun = True
-        # Asked at this point, where no other call can come between: an invalidation either shows here or deletes later.
-        if write.flight is None or write.flight.current:
-            try:
-                evicted = write.put()
-            except BaseException:
-                self._guard.condemn(write.key)
-                raise
-            method = "set_many" if self._objects is None else "set_objects"
-            self._count_evictions(self._whole(method, "evicted", evicted))
-
-    def _see_to(self, write: "_Write") -> None:
-        """See to it that what could not be replaced is not served any more."""
-        if not write.begun:  # else `_write` has done so if need be, or will: it may only be slow
-            self._guard.condemn(write.key)
+            return []
 
     def _purge(self, store: CacheStore) -> int:
-        removed = self._whole("purge", "removed", store.purge(self._clock()))
-        self._count_evictions(removed)
+        removed = self._shelf.whole("purge", "removed", store.purge(self._clock()))
+        self._statistics.purged(removed)
         return removed
 
     def _count_items(self, store: CacheStore) -> int:
-        return self._whole("count", "fresh", store.count(self._clock()))
-
-    def _whole(self, method: str, which: str, number: object) -> int:
-        """Return a number that a store returned, 0 for one that is none: what it was asked to do is done."""
-        if isinstance(number, int) and number >= 0:
-            return number
-        found = "a negative number" if isinstance(number, int) else type(number).__name__
-        self._troubles.failed(f"{method} must return how many entries were {which}, not {found}")
-        return 0
-
-    def _count_evictions(self, number: int) -> None:
-        with self._counters:
-            self._evictions += number
-
-
-@dataclass(slots=True)
-class _Write:
-    """An entry on its way into the store."""
-
-    key: str
-    put: Callable[[], object]
-    """Gives it to the store."""
-    flight: Flight[_Answer] | None = None
-    """Where it comes from, if it was fetched."""
-    begun: bool = False
+        return self._shelf.whole("count", "fresh", store.count(self._clock() + self._freshness.retention))
 
 
 def _positive_seconds(value: object) -> float:
@@ -330,10 +407,6 @@ def _checked(key: str) -> str:
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
         raise TypeError(f"a cache key must be a str, not {type(key).__name__}")
     return key
-
-
-def _itself(data: dict[str, Any]) -> dict[str, Any]:
-    return data
 
 
 def _open_memory() -> tuple[CacheStore, bool]:

@@ -38,8 +38,15 @@ class SingleFlight(Generic[T]):
         self._tasks: dict[asyncio.Task[T], Flight[T]] = {}
         self._closed: Exception | None = None
 
-    async def run(self, key: str, work: Callable[[Flight[T]], Awaitable[T]]) -> T:
+    async def run(
+        self, key: str, work: Callable[[Flight[T]], Awaitable[T]], *, joined: Callable[[], None] | None = None
+    ) -> T:
         """Return the result of the work under way for ``key``, which is ``work`` if there was none.
+
+        Args:
+            key: The key.
+            work: Does the work.
+            joined: Called if there was work under way.
 
         Raises:
             ResourceFetchError: Something other than this class cancelled the work.
@@ -51,6 +58,8 @@ class SingleFlight(Generic[T]):
         # A loop that was torn down leaves flights that never land.
         if flight is None or flight.outcome.get_loop() is not asyncio.get_running_loop():
             flight = self._start(key, work)
+        elif joined is not None:
+            joined()
         flight.waiters += 1
         try:
             await asyncio.wait([flight.outcome])  # unlike awaiting it, this does not pass our cancellation on

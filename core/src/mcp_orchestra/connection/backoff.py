@@ -13,12 +13,21 @@ class Backoff:
         base: Seconds that bound the first delay.
         cap: Seconds that bound every delay.
         rng: Source of numbers in [0, 1), for tests.
+        steady: Seconds after which what was made lasts; as many as the cap by default.
     """
 
-    def __init__(self, base: float = 0.2, cap: float = 30.0, rng: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        base: float = 0.2,
+        cap: float = 30.0,
+        rng: Callable[[], float] = random.random,
+        *,
+        steady: float | None = None,
+    ) -> None:
         self._base = base
         self.cap = cap
         """Seconds that bound every delay."""
+        self._steady = cap if steady is None else steady
         self._rng = rng
         self._failures = 0
 
@@ -29,6 +38,6 @@ class Backoff:
         return bound * self._rng()
 
     def lasted(self, seconds: float) -> None:
-        """Start over if a connection lasted longer than any delay: one that dies at once is another failure."""
-        if seconds >= self.cap:
+        """Start over if a connection lasted, by default longer than any delay: one that dies at once is a failure."""
+        if seconds >= self._steady:
             self._failures = 0

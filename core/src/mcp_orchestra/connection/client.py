@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import mcp_types as types
 
 from mcp_orchestra.connection.asking import answer_to
+from mcp_orchestra.connection.changes import Change
 from mcp_orchestra.connection.fault import Fault, one_line
 from mcp_orchestra.connection.listing import CursorExpiredError, Freshness, Listing, collect
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, ResourceFetchError, ToolCallError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
     from mcp_orchestra.connection.watch import Line
 
-__all__ = ["ConnectionView", "ServerClient"]
+__all__ = ["STOPPED_READING", "ConnectionView", "ServerClient"]
 
 ResultT = TypeVar("ResultT")
 
@@ -49,6 +50,10 @@ class ConnectionView(Protocol):
 
     def answered(self, seconds: float) -> None:
         """Note how long an answer took."""
+        ...
+
+    async def fetching(self, change: Change) -> None:
+        """Have it covered that a change of what is about to be fetched will be told."""
         ...
 
     async def revive(self, seconds: float) -> bool:
@@ -85,6 +90,7 @@ class ServerClient:
 
     async def collect_resources(self) -> Listing[types.Resource]:
         """Return all resources together with how long they are fresh."""
+        await self._connection.fetching("resources")
         return await self._collect("resources/list", lambda c, at: c.list_resources(cursor=at), lambda r: r.resources)
 
     async def list_resource_templates(self) -> types.ListResourceTemplatesResult:
@@ -103,6 +109,7 @@ class ServerClient:
             MCPConnectionError: They cannot be had.
             ResourceFetchError: There are more than the limits allow.
         """
+        await self._connection.fetching("tools")
         client = self._connection.current
         found = await self._collect("tools/list", lambda c, at: c.list_tools(cursor=at), lambda r: r.tools)
         self._listed = client
@@ -212,7 +219,7 @@ class ServerClient:
         return await answer_to(
             request(client),
             self._connection.line,
-            lambda: self._connection.lose(client, _STOPPED_READING),
+            lambda: self._connection.lose(client, STOPPED_READING),
             seconds=seconds,
             patience=self._connection.request_timeout,
         )
@@ -239,7 +246,9 @@ class ServerClient:
         return ResourceFetchError(message, context)
 
 
-_STOPPED_READING = Fault(reason="the server stopped reading", cause="lost")
+STOPPED_READING = Fault(reason="the server stopped reading", cause="lost")
+"""Why a connection is lost that takes no message any more."""
+
 _NOT_CONNECTED = Fault(reason="the server is not connected", cause="lost", delivered="no")
 
 

@@ -66,6 +66,7 @@ class Handshake:
             message_handler=self._on_message,
         )
         await stack.enter_async_context(client)
+        stack.callback(line.leave)  # a connection that ends by itself is left before its owner knows
         if mode not in ("auto", "legacy"):
             await self._confirm(client, mode)
         self._known = client.session.discover_result

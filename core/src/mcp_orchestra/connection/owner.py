@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 
@@ -14,9 +14,11 @@ from mcp import Client
 from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
 from mcp_orchestra.connection.attempt import Attempt
 from mcp_orchestra.connection.backoff import Backoff
-from mcp_orchestra.connection.client import ServerClient
+from mcp_orchestra.connection.changes import EVERYTHING, Change
+from mcp_orchestra.connection.client import STOPPED_READING, ServerClient
 from mcp_orchestra.connection.faults import Fault
 from mcp_orchestra.connection.handshake import Handshake
+from mcp_orchestra.connection.notices import Notices, change_told
 from mcp_orchestra.connection.spawning import Spawning
 from mcp_orchestra.connection.watch import Line
 from mcp_orchestra.diagnostics import Diagnostics
@@ -34,12 +36,6 @@ _CLOSED = Fault(reason="the orchestrator was closed", cause="closed", delivered=
 _HURRIED_SECONDS = 1.0
 """Questions that need a server may have it tried again so often; beyond that its back-off would mean nothing."""
 
-_CHANGES = (
-    types.ResourceListChangedNotification,
-    types.ResourceUpdatedNotification,
-    types.ToolListChangedNotification,
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionServices:
@@ -50,8 +46,8 @@ class ConnectionServices:
     redact: Redactor
     spawning: Spawning
     """Bounds how many child processes are being started at the same time."""
-    changed: Callable[[str], None]
-    """Called with a server's id when what it offers may have changed."""
+    changed: Callable[[str, Collection[Change]], None]
+    """Called with a server's id and what of its offer has, or may have, changed."""
 
 
 class Connection:
@@ -102,6 +98,8 @@ class Connection:
         )
         self._handshake = Handshake(config, spec, endpoint, self._on_message)
         self._current: Client | None = None
+        self._notices: Notices | None = None
+        self._told: set[Change] = set()
         self._attempt: Attempt | None = None
         self._owner: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[Fault | None] | None = None
@@ -169,6 +167,20 @@ class Connection:
         if (info := self._services.registry.get_server(self.server_id)) is not None:
             info.latency = seconds
 
+    async def fetching(self, change: Change) -> None:
+        """Have it covered, if the server does so soon, that a change of what is about to be fetched will be told."""
+        if self._notices is not None:
+            await self._notices.fetching(change)
+
+    async def cover(self, uris: Collection[str]) -> None:
+        """Have it covered, if the server does so soon, that a change of these resources' contents will be told.
+
+        Args:
+            uris: All resources of the server whose contents are kept.
+        """
+        if self._notices is not None:
+            await self._notices.cover(uris)
+
     async def revive(self, seconds: float) -> bool:
         """Make a planned attempt now, and return whether the server is connected after it.
 
@@ -233,7 +245,13 @@ class Connection:
                 self._withdraw(fault)
         finally:
             self._current = None
+            notices, self._notices = self._notices, None
+            self.line.leave()
+            if notices is not None:
+                notices.stop()
             await attempt.leave()
+            if notices is not None:
+                await notices.stopped()
         return fault
 
     async def _enter(self, stack: AsyncExitStack, ended: Callable[[], None]) -> Client:
@@ -250,7 +268,17 @@ class Connection:
         self._services.registry.mark_connected(self.server_id, self.client)
         logger.info("server %s: connected, protocol %s", self.server_id, client.protocol_version)
         if returning:
-            self._services.changed(self.server_id)
+            self._tell(EVERYTHING)
+        self._notices = Notices(
+            client,
+            self.line,
+            self.server_id,
+            at_once=self.limits.max_concurrent_reads,
+            seconds=self.request_timeout,
+            tell=self._tell,
+            gone=lambda: self._current is not client or self.line.ended,
+            stuck=lambda: self.lose(client, STOPPED_READING),
+        )
         self._settle(None)
 
     def _withdraw(self, fault: Fault) -> None:
@@ -298,8 +326,18 @@ class Connection:
         return dataclasses.replace(fault, reason=self._services.redact(reason))
 
     async def _on_message(self, message: object) -> None:
-        if isinstance(message, _CHANGES):
-            self._services.changed(self.server_id)
+        if (change := change_told(message)) is not None:
+            self._tell({change})
+
+    def _tell(self, changes: Collection[Change]) -> None:
+        """Say what has changed, once for all that is learnt within one step of the loop: none can be fetched within."""
+        news = frozenset(changes) - self._told
+        if not news:
+            return
+        if not self._told:
+            asyncio.get_running_loop().call_soon(self._told.clear)
+        self._told |= news
+        self._services.changed(self.server_id, news)
 
 
 def _state_after(fault: Fault) -> ServerState:

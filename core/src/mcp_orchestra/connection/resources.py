@@ -41,7 +41,9 @@ async def fetch_resources(connection: Connection) -> Fetched:
     entries = list(found.values())
     for entry in entries[limits.max_resources_read :]:
         entry["skipped"] = "max_resources_read"
-    to_read = iter(entries[: limits.max_resources_read])
+    readable = entries[: limits.max_resources_read]
+    await connection.cover([entry["uri"] for entry in readable])  # first: a change after the read must not be missed
+    to_read = iter(readable)
 
     async def read_some() -> None:
         for entry in to_read:

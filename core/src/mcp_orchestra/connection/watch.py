@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "watched"]
 
+_GOODBYE = 0.5  # seconds for a message to be taken while letting go
+
 
 class Line:
     """What is known of the streams of one connection."""
@@ -23,8 +25,14 @@ class Line:
     def __init__(self) -> None:
         self.ended: bool = False
         """Whether no answer can come any more."""
+        self.left: bool = False
+        """Whether we are letting go of the server: what is still sent is a goodbye."""
         self._waiting = 0
         self._since = 0.0
+
+    def leave(self) -> None:
+        """Note that we let go of the server."""
+        self.left = True
 
     @property
     def stuck_since(self) -> float | None:
@@ -112,6 +120,11 @@ class _WatchedWriteStream:
 
     async def send(self, item: Any, /) -> None:
         """Send a message."""
+        if self._line.left:
+            # The SDK shields these for seconds, during which a server that does not read could not be let go of.
+            with anyio.move_on_after(_GOODBYE):
+                await self._inner.send(item)
+            return
         with self._line.sending():
             await self._inner.send(item)
 

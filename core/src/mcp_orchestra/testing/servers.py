@@ -26,11 +26,17 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from mcp_orchestra.testing.notifier import Notifier, TellingServer
+
 __all__ = ["HttpTransport", "ScriptedServer", "ServerProcess", "free_port", "serve", "server_command"]
 
 HttpTransport = Literal["sse", "streamable-http"]
 _TEXT = {"type": "object", "properties": {"text": {"type": "string"}}}
 _SECONDS = {"type": "object", "properties": {"seconds": {"type": "number"}}}
+_RESOURCE = {"type": "object", "properties": {"uri": {"type": "string"}, "text": {"type": "string"}}}
+_NAME = {"type": "object", "properties": {"name": {"type": "string"}}}
+_SCHEMAS = {"slow": _SECONDS, "put": _RESOURCE, "offer": _NAME}
+_TOOLS = ("echo", "count", "fail", "slow", "pid", "crash")
 
 
 class ScriptedServer:
@@ -40,10 +46,12 @@ class ScriptedServer:
         name: The name it gives itself.
         resources: How many resources it has (``res://<name>/0``, …), or their texts by URI. Bytes make a blob.
         page_size: Resources and tools on one page of a listing; None puts all on one.
-        tools: Which of ``echo``, ``count``, ``fail``, ``slow``, ``pid`` and ``crash`` it offers.
+        tools: Which of ``echo``, ``count``, ``fail``, ``slow``, ``pid`` and ``crash`` it offers; also ``put``, which
+            sets the text of a resource, and ``offer``, which adds a tool.
         ttl_ms: The ``ttlMs`` hint of its answers.
         scope: The ``cacheScope`` hint of its answers.
         delay: Seconds before it answers a listing or a read.
+        tells: Whether it says, and does, that it tells of changes.
     """
 
     def __init__(
@@ -52,10 +60,11 @@ class ScriptedServer:
         *,
         resources: int | Mapping[str, str | bytes] = 3,
         page_size: int | None = None,
-        tools: Sequence[str] = ("echo", "count", "fail", "slow", "pid", "crash"),
+        tools: Sequence[str] = _TOOLS,
         ttl_ms: int = 0,
         scope: Literal["public", "private"] = "private",
         delay: float = 0.0,
+        tells: bool = True,
     ) -> None:
         self.name = name
         self.resources: dict[str, str | bytes] = (
@@ -72,15 +81,39 @@ class ScriptedServer:
         """While clear, listings and reads wait; set from the start."""
         self.gate.set()
         self._hints: dict[str, Any] = {"ttl_ms": ttl_ms, "cache_scope": scope}
-        self.server: Server[Any] = Server(
+        self.notifier: Notifier = Notifier(self.requests)
+        """Tells its clients of changes."""
+        readable = bool(self.resources) or resources == {}
+        self.server: Server[Any] = (TellingServer if tells else Server[Any])(
             name,
             version="1.0",
-            on_list_resources=self._list_resources if self.resources or resources == {} else None,
-            on_read_resource=self._read_resource if self.resources or resources == {} else None,
+            on_list_resources=self._list_resources if readable else None,
+            on_read_resource=self._read_resource if readable else None,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
-            get_tool_input_schema=lambda tool: _SECONDS if tool == "slow" else _TEXT,
+            on_subscriptions_listen=self.notifier.listen if tells else None,
+            on_subscribe_resource=self.notifier.subscribe if tells and readable else None,
+            on_unsubscribe_resource=self.notifier.unsubscribe if tells and readable else None,
+            get_tool_input_schema=lambda tool: _SCHEMAS.get(tool, _TEXT),
         )
+        if tells:
+            self.server.middleware.append(self.notifier.meet)
+
+    async def put(self, uri: str, value: str | bytes) -> None:
+        """Add a resource or change one, and tell."""
+        known = uri in self.resources
+        self.resources[uri] = value
+        await (self.notifier.tell_contents(uri) if known else self.notifier.tell_resources())
+
+    async def drop(self, uri: str) -> None:
+        """Take a resource away, and tell."""
+        del self.resources[uri]
+        await self.notifier.tell_resources()
+
+    async def offer(self, tool: str) -> None:
+        """Add a tool, and tell."""
+        self.tools.append(tool)
+        await self.notifier.tell_tools()
 
     def app(self, transport: HttpTransport = "streamable-http") -> Starlette:
         """Return an ASGI application that serves it at ``/mcp`` or, over SSE, at ``/sse``."""
@@ -147,9 +180,7 @@ class ScriptedServer:
     async def _list_tools(self, _ctx: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         self.requests["tools/list"] += 1
         items = [
-            types.Tool(
-                name=name, description=f"{name} of {self.name}", input_schema=_SECONDS if name == "slow" else _TEXT
-            )
+            types.Tool(name=name, description=f"{name} of {self.name}", input_schema=_SCHEMAS.get(name, _TEXT))
             for name in self.tools
         ]
         page, cursor = self._page(items, params)
@@ -172,6 +203,12 @@ class ScriptedServer:
             case "crash":
                 os.kill(os.getpid(), signal.SIGKILL)
                 text = "unreachable"
+            case "put":
+                await self.put(str(arguments["uri"]), str(arguments["text"]))
+                text = "told"
+            case "offer":
+                await self.offer(str(arguments["name"]))
+                text = "told"
             case "fail":
                 return types.CallToolResult(content=[types.TextContent(text="it failed")], is_error=True)
             case _:
@@ -272,19 +309,32 @@ def main() -> None:
     parser.add_argument("--page-size", type=int)
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--ttl-ms", type=int, default=0)
+    parser.add_argument("--tools", default=",".join(_TOOLS), help="which tools it offers, with commas between")
     parser.add_argument("--stderr", default="", help="a line to write to standard error first")
     args = parser.parse_args()
     if args.stderr:
         sys.stderr.write(args.stderr + "\n")
         sys.stderr.flush()
     scripted = ScriptedServer(
-        args.name, resources=args.resources, page_size=args.page_size, delay=args.delay, ttl_ms=args.ttl_ms
+        args.name,
+        resources=args.resources,
+        page_size=args.page_size,
+        tools=args.tools.split(","),
+        delay=args.delay,
+        ttl_ms=args.ttl_ms,
     )
     with contextlib.suppress(KeyboardInterrupt):
         if args.transport == "stdio":
             asyncio.run(scripted.run_stdio())
         else:
-            uvicorn.run(scripted.app(args.transport), host="127.0.0.1", port=args.port, log_level="critical")
+            # Streams that tell of changes never end by themselves, and would keep a server that is to stop.
+            uvicorn.run(
+                scripted.app(args.transport),
+                host="127.0.0.1",
+                port=args.port,
+                log_level="critical",
+                timeout_graceful_shutdown=1,
+            )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""One fetch at a time for each key over all processes that share a store."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from itertools import count
+from secrets import token_hex
+
+from mcp_orchestra.cache.guard import StoreGuard
+from mcp_orchestra.stores import CacheStore, GrantsLeases
+
+__all__ = ["LOOK_SECONDS", "Leases"]
+
+_LEASE_SECONDS = 2.0
+_RENEW_SECONDS = 0.5
+LOOK_SECONDS = 0.05
+"""How often somebody looks who waits for another process's fetch."""
+
+
+class Leases:
+    """The leases that a cache takes at a store; with one that grants none, everybody has every lease.
+
+    Args:
+        store: The store.
+        guard: Makes the calls to it.
+    """
+
+    def __init__(self, store: CacheStore, guard: StoreGuard) -> None:
+        self._leases = store if isinstance(store, GrantsLeases) else None
+        self._guard = guard
+        self._numbers = count()
+        self._owner = token_hex(8)
+
+    def holder(self) -> str | None:
+        """Return a name for a new fetch; None if the store grants no leases."""
+        # A process that forked goes by its own number, or parent and child would have each other's leases.
+        return f"{self._owner}-{os.getpid()}-{next(self._numbers)}" if self._leases is not None else None
+
+    def acquire(self, name: str, holder: str | None) -> bool:
+        """Take the lease on a stored key, from within a call to the store; return whether the holder has it."""
+        return holder is None or self._leases is None or self._leases.acquire(name, holder, _LEASE_SECONDS)
+
+    @asynccontextmanager
+    async def held(self, name: str, holder: str | None) -> AsyncGenerator[None]:
+        """Renew the lease for the length of the block, and release it after."""
+        leases = self._leases
+        if holder is None or leases is None:
+            yield
+            return
+        renewing = asyncio.create_task(self._renew(name, holder), name=f"lease {name}")
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            self._guard.send(lambda _: leases.release(name, holder))
+
+    async def _renew(self, name: str, holder: str) -> None:
+        leases = self._leases
+        while leases is not None:
+            await asyncio.sleep(_RENEW_SECONDS)
+            if not await self._guard.acall(lambda _: leases.renew(name, holder, _LEASE_SECONDS), otherwise=True):
+                return  # it was revoked: what is being fetched is outdated already

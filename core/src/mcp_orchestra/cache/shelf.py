@@ -1,0 +1,307 @@
+"""Entries in a store: how they get there and back, and what is done about those that are not what was stored."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+from mcp_orchestra.cache.entry import Entry, Kept, decode, encode, kept, pack, unpack
+from mcp_orchestra.cache.freshness import Freshness, Standing
+from mcp_orchestra.cache.guard import Reading, StoreGuard
+from mcp_orchestra.cache.keys import server_of
+from mcp_orchestra.cache.near import NearCache
+from mcp_orchestra.cache.statistics import Statistics
+from mcp_orchestra.cache.troubles import StoreTroubles
+from mcp_orchestra.stores import CacheStore, GrantsLeases, KeepsObjects, StoredEntry, StoredObject
+
+__all__ = ["Found", "Shelf", "Writing"]
+
+
+class Found(NamedTuple):
+    """An entry that was found and is good for something."""
+
+    entry: Entry
+    standing: Standing
+    copy: Callable[[], dict[str, Any]]
+    """Makes a copy of the data for one who may change it."""
+    size: int
+
+
+@dataclass(slots=True)
+class Writing:
+    """An entry on its way into the store."""
+
+    key: str
+    put: Callable[[], object]
+    """Gives it to the store; one that is held returns None if it may not be stored any more."""
+    kept: Kept
+    """What will be read back."""
+    size: int
+    held: bool
+    """Whether that takes a lease."""
+    wanted: Callable[[], bool]
+    """Asked when its turn has come: whether nothing has made it outdated meanwhile."""
+    begun: bool = False
+
+
+class Shelf:
+    """Reads and writes the entries of one cache.
+
+    Args:
+        store: Where they are.
+        guard: Makes the calls to it.
+        near: In front of a store that has to be waited for.
+        freshness: What may be done with an entry, and for how long it is kept.
+        clock: Seconds.
+        statistics: Counts entries and bytes.
+        troubles: Told of entries that are not what was stored.
+        partitions: For servers by id: what divides their entries from those that others get from the same server.
+    """
+
+    def __init__(
+        self,
+        store: CacheStore,
+        guard: StoreGuard,
+        near: NearCache | None,
+        *,
+        freshness: Freshness,
+        clock: Callable[[], float],
+        statistics: Statistics,
+        troubles: StoreTroubles,
+        partitions: Mapping[str, str],
+    ) -> None:
+        self._store = store
+        self._objects = store if isinstance(store, KeepsObjects) else None
+        self._leases = store if isinstance(store, GrantsLeases) else None
+        self._guard = guard
+        self._near = near
+        self._freshness = freshness
+        self._clock = clock
+        self._statistics = statistics
+        self._troubles = troubles
+        self._partitions = partitions
+
+    def get(self, keys: tuple[str, ...]) -> dict[str, Found]:
+        """Return what there is under the keys."""
+        found = self._nearby(keys)
+        nothing: dict[str, Any] = {}
+        if len(found) < len(keys):
+            more = self._guard.call(self._reading(keys, found), nothing)
+            found |= {key: more[key] for key in keys if key in more}
+            if self._leases is not None and len(found) < len(keys):
+                self._guard.call(partial(self._sweep, [key for key in keys if key not in found]), None)
+        return found
+
+    async def aget(self, keys: tuple[str, ...], *, shared: bool = False) -> dict[str, Found]:
+        """Return what there is under the keys, without holding up the event loop.
+
+        Args:
+            keys: The keys.
+            shared: Whether several will copy what is found.
+        """
+        found = self._nearby(keys)
+        nothing: dict[str, Any] = {}
+        if len(found) < len(keys):
+            more = await self._guard.acall(self._reading(keys, found, shared=shared), nothing)
+            found |= {key: more[key] for key in keys if key in more}  # and not what others asked for
+        return found
+
+    def read(self, keys: tuple[str, ...], shared: bool, store: CacheStore) -> dict[str, Found]:
+        """Read entries from the store; drop those that are of no use or were never stored by a cache.
+
+        An expired one is left where somebody may hold the lease to replace it.
+        """
+        names = {key: self.name(key) for key in keys}
+        wanted = tuple(names.values())
+        token = self._near.reading(wanted) if self._near is not None else None
+        decoded: dict[str, Kept] = {}
+        try:
+            stored: Mapping[str, StoredEntry | StoredObject] = (
+                self._objects.get_objects(wanted) if self._objects is not None else store.get_many(wanted)
+            )
+            now = self._clock()
+            found: dict[str, Found] = {}
+            expired: list[str] = []
+            junk: list[str] = []
+            for key, name in names.items():
+                if (raw := stored.get(name)) is None:
+                    continue
+                try:
+                    if not now < raw.expires_at:  # in this way, because it may be no number
+                        expired.append(key)
+                        continue
+                    if (opened := self._opened(key, name, raw, shared)) is None:
+                        continue
+                except (ValueError, TypeError, AttributeError):
+                    junk.append(key)
+                    self._troubles.failed("an entry that is not what was stored")
+                    continue
+                one, near = opened
+                if not one.standing.useful:
+                    expired.append(key)
+                    continue
+                found[key] = one
+                if near is not None:
+                    decoded[name] = near
+        finally:
+            if self._near is not None:
+                self._near.keep(decoded, wanted, token)
+        if self._leases is not None:
+            expired.clear()
+        if expired or junk:
+            self._drop(store, names, expired, junk)
+        return found
+
+    def writing(
+        self, key: str, entry: Entry, *, wanted: Callable[[], bool] = lambda: True, holder: str | None = None
+    ) -> Writing:
+        """Prepare an entry for being written.
+
+        Args:
+            key: Its key.
+            entry: The entry.
+            wanted: As in `Writing`.
+            holder: Who holds the lease on the key, without which it is not stored.
+
+        Raises:
+            TypeError: The data cannot be kept; the message says where.
+        """
+        name, store = self.name(key), self._store
+        expires_at = entry.expires_at + self._freshness.retention
+        if (objects := self._objects) is not None:
+            packed = pack(name, entry)
+            one = {name: StoredObject(packed, expires_at, packed.size)}
+            return Writing(key, lambda: objects.set_objects(one), packed, packed.size, False, wanted)
+        value, data = encode(name, entry)
+        back = kept(name, entry._replace(data=data), adopt=True)
+        stored = StoredEntry(value, expires_at)
+        if holder is not None and (leases := self._leases) is not None:
+            return Writing(key, lambda: leases.set_held(name, stored, holder), back, len(value), True, wanted)
+        return Writing(key, lambda: store.set_many({name: stored}), back, len(value), False, wanted)
+
+    def write(self, writing: Writing) -> None:
+        """Write an entry, if it is still wanted; one that cannot be replaced is not served any more."""
+        writing.begun = True
+        # Asked at this point, where no other call can come between: an invalidation either shows here or deletes later.
+        if not writing.wanted():
+            return
+        name = self.name(writing.key)
+        token = self._near.reading((name,)) if self._near is not None else None
+        near: dict[str, Kept] = {}
+        try:
+            if (evicted := writing.put()) is None and writing.held:
+                return
+            near[name] = writing.kept
+        except BaseException:
+            self._guard.condemn(name)
+            raise
+        finally:
+            if self._near is not None:
+                self._near.keep(near, (name,), token)
+        self._statistics.written(writing.key, writing.size)
+        method = "set_many" if self._objects is None else "set_objects"
+        self._statistics.evicted(self.whole(method, "evicted", evicted))
+
+    def see_to(self, writing: Writing) -> None:
+        """See to it that what could not be replaced is not served any more."""
+        if not writing.begun:  # else `write` has done so if need be, or will: it may only be slow
+            self.forget_near(writing.key)
+            self._guard.condemn(self.name(writing.key))
+
+    def discard(self, key: str | None) -> None:
+        """Drop an entry, or all for None."""
+        self.forget_near(key)
+        self._guard.discard(None if key is None else self.name(key))
+
+    def outdate(self, key: str) -> None:
+        """Mark an entry as outdated: it is not fresh any more, but better than nothing while its server fails."""
+        if not self._freshness.max_stale:
+            self.discard(key)
+            return
+        self.forget_near(key)
+        self._guard.amend(self.name(key), partial(self._mark_outdated, key))
+
+    def forget_near(self, key: str | None) -> None:
+        """Forget what is in front of the store."""
+        if self._near is not None:
+            self._near.forget(None if key is None else self.name(key))
+
+    def name(self, key: str) -> str:
+        """Return the key under which the store has it."""
+        partition = self._partitions.get(server_of(key))
+        return f"{key}@{partition}" if partition else key
+
+    def whole(self, method: str, which: str, number: object) -> int:
+        """Return a number that a store returned, 0 for one that is none: what it was asked to do is done."""
+        if isinstance(number, int) and number >= 0:
+            return number
+        found = "a negative number" if isinstance(number, int) else type(number).__name__
+        self._troubles.failed(f"{method} must return how many entries were {which}, not {found}")
+        return 0
+
+    def _nearby(self, keys: tuple[str, ...]) -> dict[str, Found]:
+        if self._near is None:
+            return {}
+        now = self._clock()
+        names = {self.name(key): key for key in keys}
+        found: dict[str, Found] = {}
+        for name, near in self._near.find(names).items():
+            one = self._found(near, now)
+            if one.standing.fresh:  # what to do about any other is the store's affair
+                found[names[name]] = one
+        return found
+
+    def _reading(self, keys: tuple[str, ...], found: Mapping[str, Found], *, shared: bool = False) -> Reading:
+        return Reading([key for key in keys if key not in found], self.read, shared=shared)
+
+    def _opened(
+        self, key: str, name: str, raw: StoredEntry | StoredObject, shared: bool
+    ) -> tuple[Found, Kept | None] | None:
+        """Return what was found and what of it to keep near; None if another version of this library wrote it."""
+        now = self._clock()
+        if self._objects is not None:
+            return self._found(unpack(name, raw.value), now), None
+        value = cast("bytes", raw.value)
+        if (entry := decode(name, value)) is None:
+            return None
+        self._statistics.read(key, len(value))
+        if self._near is None and not shared:
+            return Found(entry, self._freshness.standing(entry, now), partial(_itself, entry.data), len(value)), None
+        back = kept(name, entry, adopt=True)
+        return self._found(back, now), back
+
+    def _found(self, opened: Kept, now: float) -> Found:
+        return Found(opened.entry, self._freshness.standing(opened.entry, now), opened.original.copy, opened.size)
+
+    def _mark_outdated(self, key: str, store: CacheStore) -> None:
+        name = self.name(key)
+        found = self.read((key,), False, store).get(key)
+        store.delete_many([name])  # which also revokes the lease of whoever is fetching what was before
+        if found is None or not found.standing.while_failing:
+            return
+        entry = found.entry._replace(expires_at=min(found.entry.expires_at, self._clock()), outdated=True)
+        with suppress(TypeError):  # it was stored before, so it can be again
+            self.writing(key, entry).put()
+
+    def _sweep(self, keys: Iterable[str], store: CacheStore) -> None:
+        """Drop the expired among these keys."""
+        names = {key: self.name(key) for key in keys}
+        stored, now = store.get_many(tuple(names.values())), self._clock()
+        expired = [key for key, name in names.items() if name in stored and not now < stored[name].expires_at]
+        if expired:
+            self._drop(store, names, expired, ())
+
+    def _drop(self, store: CacheStore, names: Mapping[str, str], expired: list[str], junk: Iterable[str]) -> None:
+        try:
+            store.delete_many([names[key] for key in (*expired, *junk)])
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a store that cannot write can still be read
+            self._troubles.failed(type(error).__name__, error)
+        else:
+            self._statistics.expired(expired)
+
+
+def _itself(data: dict[str, Any]) -> dict[str, Any]:
+    return data

@@ -1,0 +1,65 @@
+"""Says, without looking anything up, whether what was looked up before is still what would be found."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mcp_orchestra.cache.answer import Answer
+from mcp_orchestra.cache.freshness import CLOCK_SKEW
+from mcp_orchestra.cache.near import NearCache
+
+__all__ = ["Ticket", "Tickets"]
+
+_LONGEST_SECONDS = 1.0  # now and then a store has to see that its entries are used, or it evicts the wrong ones
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Stands for the outcome of a look-up."""
+
+    number: int
+    since: float = 0.0
+    until: float = float("-inf")
+    keys: tuple[str, ...] = ()
+    near: NearCache | None = None
+    near_until: float = float("-inf")
+
+
+class Tickets:
+    """Numbers that grow with every change to a cache.
+
+    Args:
+        clock: The cache's, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._number = 0
+
+    def revoke(self) -> None:
+        """Make all tickets void: something was stored, dropped, or changed by others; for any thread."""
+        self._number += 1
+
+    def issue(self) -> Ticket:
+        """Return a ticket that stands for nothing yet; changes from now on make it void."""
+        return Ticket(self._number)
+
+    def grant(self, ticket: Ticket, answers: Mapping[str, Answer], near: NearCache | None, near_until: float) -> Ticket:
+        """Return a ticket that stands for fresh answers.
+
+        Args:
+            ticket: Issued before they were looked up.
+            answers: By their keys.
+            near: Where they came from, if they did not come from a store in this process.
+            near_until: Until when they are good there.
+        """
+        now = self._clock()
+        until = min((answer.good_until for answer in answers.values()), default=now)
+        return Ticket(ticket.number, now, min(until, now + _LONGEST_SECONDS), tuple(answers), near, near_until)
+
+    def honours(self, ticket: Ticket) -> bool:
+        """Return whether a ticket is good."""
+        return (
+            ticket.number == self._number
+            and ticket.since - CLOCK_SKEW <= self._clock() < ticket.until
+            and (ticket.near is None or ticket.near.honours(ticket.near_until))
+        )

@@ -1,0 +1,174 @@
+"""Sends commands to the server that each one belongs to, each server's in one round trip."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from itertools import chain
+from typing import NamedTuple, cast
+
+from redis.exceptions import AskError, MovedError, RedisError, ResponseError
+
+from mcp_orchestra_redis.address import Place
+from mcp_orchestra_redis.connecting import Pools
+from mcp_orchestra_redis.faults import FAILING_OVER
+from mcp_orchestra_redis.options import RedisOptions
+from mcp_orchestra_redis.topology import Cluster, Fixed, Layout, Sentinels, Topology, slot_of
+from mcp_orchestra_redis.wire import Connection, Exchange, Reply, Words
+
+__all__ = ["Command", "Servers"]
+
+_SCAN_COUNT = 500
+
+
+class Command(NamedTuple):
+    """A command, and what it is about."""
+
+    name: bytes
+    """Decides which server it goes to."""
+    words: Words
+
+
+class Servers:
+    """All servers that entries are kept on; methods raise what the client library raises.
+
+    Where they are is found out at the first command, and again after any failure, for it may have been a failover.
+
+    Args:
+        options: Where to begin, and how to connect.
+    """
+
+    def __init__(self, options: RedisOptions) -> None:
+        address = options.address
+        self.text: str = str(address)
+        """The address without credentials."""
+        self._layout: Layout | None = None
+        self._topology: Topology
+        if address.kind == "sentinel":
+            sentinels = Sentinels(Pools(options, options.sentinel_login), address.places, address.service)
+            self._topology = sentinels
+            self._pools = Pools(options, options.login, database=address.database, check=sentinels.check)
+        elif address.kind == "cluster":
+            self._pools = Pools(options, options.login)
+            self._topology = Cluster(self._pools, address.places)
+        else:
+            self._pools = Pools(options, options.login, database=address.database)
+            self._topology = Fixed(address.places[0])
+
+    def values(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values under these names, None where there is none."""
+        if not self._topology.spread:
+            return self._values([list(names)])
+        slots: dict[int, list[int]] = defaultdict(list)
+        for index, name in enumerate(names):
+            slots[slot_of(name)].append(index)
+        found = self._values([[names[index] for index in indexes] for indexes in slots.values()])
+        order = [index for indexes in slots.values() for index in indexes]
+        values: list[bytes | None] = [None] * len(names)
+        for index, value in zip(order, found, strict=True):
+            values[index] = value
+        return values
+
+    def run(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands and return what is answered, in order; errors among it, but none that another server cures."""
+        if not commands:
+            return []
+        replies = self._run_at_owners(commands)
+        if not any(isinstance(reply, FAILING_OVER) for reply in replies):
+            return replies
+        self._layout = None
+        # Something has moved (MovedError is an AskError, too). One more time, where it is said to be.
+        moved = next((reply for reply in replies if isinstance(reply, MovedError)), None)
+        if moved is not None:
+            self._find(_told_by(moved))
+        for index, reply in enumerate(replies):
+            if isinstance(reply, MovedError):
+                replies[index] = self._run_at_owners([commands[index]])[0]
+            elif isinstance(reply, AskError):
+                replies[index] = self.run_at(_told_by(reply), [("ASKING",), commands[index].words])[1]
+        return replies
+
+    def checked(self, commands: Sequence[Command]) -> list[Reply]:
+        """Do what `run` does, and raise the first error that a server answers with."""
+        replies = self.run(commands)
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise reply
+        return replies
+
+    def run_at(self, place: Place, commands: Sequence[Words]) -> list[Reply]:
+        """Send commands to one server and return what it answers."""
+        try:
+            with closing(Exchange(self._pools.at(place), commands)) as exchange:
+                return exchange.answers()
+        except RedisError:
+            self._layout = None
+            raise
+
+    def scan(self, pattern: str) -> Iterator[list[bytes]]:
+        """Yield the names that match, some at a time; one may come twice."""
+        for place in self.places():
+            cursor = b"0"
+            while True:
+                (reply,) = self.run_at(place, [("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)])
+                if isinstance(reply, ResponseError):
+                    raise reply
+                cursor, names = cast("tuple[bytes, list[bytes]]", reply)
+                if names:
+                    yield names
+                if cursor == b"0":
+                    break
+
+    def places(self) -> frozenset[Place]:
+        """Return where the servers are, as far as is known."""
+        return (self._layout or self._find()).places
+
+    def survey(self) -> frozenset[Place]:
+        """Return where the servers are now, asking those who know."""
+        return self._find().places
+
+    def dial(self, place: Place) -> Connection:
+        """Return a connection that belongs to the caller."""
+        return self._pools.dial(place)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pools.close()
+        self._topology.close()
+
+    def _find(self, first: Place | None = None) -> Layout:
+        layout = self._layout = self._topology.find(first)
+        return layout
+
+    def _values(self, groups: Sequence[list[bytes]]) -> list[bytes | None]:
+        replies = self.checked([Command(group[0], ("MGET", *group)) for group in groups])
+        return list(chain.from_iterable(cast("list[list[bytes | None]]", replies)))
+
+    def _run_at_owners(self, commands: Sequence[Command]) -> list[Reply]:
+        layout = self._layout or self._find()
+        if layout.only is not None:
+            return self.run_at(layout.only, [command.words for command in commands])
+        shares: dict[Place, list[int]] = defaultdict(list)
+        for index, command in enumerate(commands):
+            shares[layout.owner(command.name)].append(index)
+        replies: list[Reply] = [None] * len(commands)
+        try:
+            with ExitStack() as stack:
+                # All servers are given theirs before the first is waited for.
+                exchanges = [
+                    stack.enter_context(
+                        closing(Exchange(self._pools.at(place), [commands[index].words for index in share]))
+                    )
+                    for place, share in shares.items()
+                ]
+                for exchange, share in zip(exchanges, shares.values(), strict=True):
+                    for index, reply in zip(share, exchange.answers(), strict=True):
+                        replies[index] = reply
+        except RedisError:
+            self._layout = None
+            raise
+        return replies
+
+
+def _told_by(error: AskError) -> Place:
+    host, port = cast("tuple[str, int]", error.node_addr)  # pyright: ignore[reportUnknownMemberType]
+    return Place(host, port)

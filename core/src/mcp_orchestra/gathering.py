@@ -11,6 +11,7 @@ from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import MCPOrchestratorException, NoMCPAvailableError, ResourceFetchError
 from mcp_orchestra.failover import attempt_of, may_ask_another
 from mcp_orchestra.handout import Handout
+from mcp_orchestra.parts import server_part
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
 from mcp_orchestra.tasks import run_all
@@ -164,7 +165,7 @@ class Gatherer:
         except MCPOrchestratorException as error:
             if self.fail_fast:
                 raise _fetch_error(info, error) from error
-            return {**_part(info, {}), "error": error.message}
+            return {**server_part(info, {}), "error": error.message}
 
     async def _fetch(self, info: MCPServerInfo, *, fall_back: bool = True) -> Answer:
         connection = self.connections[info.server_id]
@@ -217,24 +218,18 @@ def _assemble(
     return _Assembled(
         ticket=ticket,
         registry_version=version,
-        shared={name: _part(info, answer.data, stale=answer.stale) for name, (info, answer) in parts.items()},
+        shared={name: _part(info, answer, answer.data) for name, (info, answer) in parts.items()},
         copies={name: partial(_entry, info, answer) for name, (info, answer) in parts.items()},
     )
 
 
 def _entry(info: MCPServerInfo, answer: Answer) -> dict[str, Any]:
-    return _part(info, answer.copy(), stale=answer.stale)
+    return _part(info, answer, answer.copy())
 
 
-def _part(info: MCPServerInfo, resources: Mapping[str, Any], *, stale: bool = False) -> dict[str, Any]:
-    """Return a server's part of an answer; what is served while it is down may be outdated, whatever its age."""
-    part = {
-        "priority": info.config.priority,
-        "domains": list(info.config.domains),
-        "capabilities": list(info.config.capabilities),
-        "resources": resources,
-    }
-    return part | {"stale": True} if stale or not info.connected else part
+def _part(info: MCPServerInfo, answer: Answer, resources: Mapping[str, Any]) -> dict[str, Any]:
+    # What is served while a server is down may be outdated, whatever its age: nobody would say so.
+    return server_part(info, resources, stale=answer.stale or not info.connected)
 
 
 def _fetch_error(info: MCPServerInfo, error: MCPOrchestratorException) -> ResourceFetchError:

@@ -63,7 +63,6 @@ class Handout(dict[str, Any]):
     def __copy__(self) -> dict[str, Any]:
         return self.copy()
 
-
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
         return deepcopy(self.copy(), memo)
 

@@ -17,6 +17,7 @@ from mcp_orchestra.redaction import Redactor
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.status import describe_plugins, describe_servers
 from mcp_orchestra.types import Question
+from mcp_orchestra.warm_start import WarmStart
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult, ReadResourceResult
@@ -71,6 +72,7 @@ class MCPOrchestrator:
         self._closed = False
         self._spans: Telemetry | None = None
         self._life: LifeCycle[Running] = LifeCycle(self._start, self._stop)
+        self._warm_start = WarmStart(self._life.bring_up)
 
     @property
     def registry(self) -> MCPRegistry:
@@ -140,12 +142,17 @@ class MCPOrchestrator:
         """Return the resources of every connected server, by display name and in priority order.
 
         Each value has ``priority``, ``domains``, ``capabilities`` and ``resources`` (name to resource). A server whose
-        fetch failed has no resources and an ``error``.
+        fetch failed has no resources and an ``error``; one that is answered for by an outdated copy has ``stale``.
+
+        With a cache that outlives the process, the first call after a restart does not wait for the servers if the
+        resources of all of them are cached.
 
         Raises:
             NoMCPAvailableError: No server is connected.
             ResourceFetchError: A fetch failed, and the configuration says to fail fast; ``context["server"]``.
         """
+        if (early := await self._before_connecting()) is not None:
+            return early
         running = await self._ready()
         with self._span("gather"):
             return await running.gatherer.gather()
@@ -264,18 +271,26 @@ class MCPOrchestrator:
             )
         return await self._life.bring_up()
 
+    async def _before_connecting(self) -> dict[str, Any] | None:
+        """Return the resources that a cache has kept from an earlier run, while the servers are being connected."""
+        if self._closed or self._life.running is not None:
+            return None
+        return await self._warm_start.gather()
+
     async def _start(self) -> "Running":
         # Importing the SDK, reading files and opening a cache take up to a second: not on the event loop. Only the
         # event loop changes anything of ours, so that a thread which outlives a cancelled start cannot.
-        await asyncio.to_thread(import_module, "mcp_orchestra.running")
-        from mcp_orchestra.running import Running
-
         loaded = self._loaded or self._use(await asyncio.to_thread(self._load))
         registry = self._registry
         if self._cache is None or self._cache.closed:
             opening = asyncio.create_task(asyncio.to_thread(_open_cache, loaded))
             opening.add_done_callback(self._keep_opened_cache)
             await asyncio.shield(opening)
+        if loaded.cache_backend.spec.persistent:
+            self._warm_start.opened(registry, self.cache)
+        await asyncio.to_thread(import_module, "mcp_orchestra.running")
+        from mcp_orchestra.running import Running
+
         with self._span("initialize"):
             return await Running.start(
                 loaded, registry, self.cache, self._telemetry, fail_fast=self._fails_fast(loaded)
@@ -289,6 +304,7 @@ class MCPOrchestrator:
             self._cache = opening.result()
 
     async def _stop(self, running: "Running | None") -> None:
+        self._warm_start.closed()
         if running is not None:
             await running.connections.close()
         for cache in [*self._replaced, *([self._cache] if self._cache is not None else [])]:

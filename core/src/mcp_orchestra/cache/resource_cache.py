@@ -94,15 +94,11 @@ class ResourceCache:
         self._noticing = store if isinstance(store, GivesNotice) else None
         self._statistics = Statistics(partitions or ())
         self._troubles = StoreTroubles(f"the cache store {type(store).__name__}", clock)
-        self._guard = StoreGuard(
-            store, blocking=blocking, timeout=store_timeout, troubles=self._troubles, clock=clock
-        )
+        self._guard = StoreGuard(store, blocking=blocking, timeout=store_timeout, troubles=self._troubles, clock=clock)
         self._tickets = Tickets(clock)
         near = None
         if blocking and near_entries:
-            near = NearCache(
-                max_entries=near_entries, seconds=near_seconds, store=store, changed=self._tickets.revoke
-            )
+            near = NearCache(max_entries=near_entries, seconds=near_seconds, store=store, changed=self._tickets.revoke)
             self._guard.send(lambda _: near.watch())
         self._near = near
         self._shelf = Shelf(
@@ -291,13 +287,13 @@ class ResourceCache:
         if any(answer.stale for answer in answers.values()) or (self._near is None and self._guard.blocking):
             return None  # without anything near, what others change in the store goes unnoticed
         until = self._near.good_until(map(self._shelf.name, answers)) if self._near is not None else 0.0
-        return self._tickets.grant(ticket, answers, self._near, until)
+        return self._tickets.grant(ticket, answers.values(), self._statistics.tallies(answers), self._near, until)
 
     def honours(self, ticket: Ticket) -> bool:
         """Return whether a ticket's answers may be served once more; counts a hit for each if so."""
         if not self._tickets.honours(ticket):
             return False
-        self._statistics.looked_up((), ticket.keys)
+        self._statistics.hit(ticket.tallies)
         return True
 
     async def aclose(self) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 from mcp_orchestra.cache.keys import server_of
 
-__all__ = ["Statistics"]
+__all__ = ["Statistics", "Tally"]
 
 
 @dataclass(slots=True)
-class _Tally:
+class Tally:
+    """What is counted of one server."""
+
     hits: int = 0
     misses: int = 0
     stale: int = 0
@@ -30,8 +32,8 @@ class Statistics:
     """
 
     def __init__(self, servers: Iterable[str] = ()) -> None:
-        self._servers = {server_id: _Tally() for server_id in servers}
-        self._others = _Tally()
+        self._servers = {server_id: Tally() for server_id in servers}
+        self._others = Tally()
         self._for_room = 0
         self._lock = Lock()
 
@@ -46,6 +48,16 @@ class Statistics:
                 tally.misses -= 1
             for key in stale:
                 self._tally(key).stale += 1
+
+    def tallies(self, keys: Iterable[str]) -> tuple[Tally, ...]:
+        """Return where each key is counted."""
+        return tuple(map(self._tally, keys))
+
+    def hit(self, tallies: Iterable[Tally]) -> None:
+        """Count a hit for each."""
+        with self._lock:
+            for tally in tallies:
+                tally.hits += 1
 
     def served_stale(self, key: str) -> None:
         """Count a stale answer after a failed fetch."""
@@ -93,7 +105,7 @@ class Statistics:
         """Return all counters: those of the API document first, ``servers`` last."""
         with self._lock:
             tallies = [self._others, *self._servers.values()]
-            total = _Tally(*(sum(getattr(t, name) for t in tallies) for name in _Tally.__slots__))
+            total = Tally(*(sum(getattr(t, name) for t in tallies) for name in Tally.__slots__))
             room = self._for_room
             servers = {server_id: _with_rate(asdict(tally)) for server_id, tally in self._servers.items()}
         counted = asdict(total)
@@ -109,7 +121,7 @@ class Statistics:
             "servers": servers,
         }
 
-    def _tally(self, key: str) -> _Tally:
+    def _tally(self, key: str) -> Tally:
         return self._servers.get(server_of(key), self._others)
 
 

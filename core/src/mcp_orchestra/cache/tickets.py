@@ -1,11 +1,12 @@
 """Says, without looking anything up, whether what was looked up before is still what would be found."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mcp_orchestra.cache.answer import Answer
 from mcp_orchestra.cache.freshness import CLOCK_SKEW
 from mcp_orchestra.cache.near import NearCache
+from mcp_orchestra.cache.statistics import Tally
 
 __all__ = ["Ticket", "Tickets"]
 
@@ -19,7 +20,7 @@ class Ticket:
     number: int
     since: float = 0.0
     until: float = float("-inf")
-    keys: tuple[str, ...] = ()
+    tallies: tuple[Tally, ...] = ()
     near: NearCache | None = None
     near_until: float = float("-inf")
 
@@ -43,18 +44,26 @@ class Tickets:
         """Return a ticket that stands for nothing yet; changes from now on make it void."""
         return Ticket(self._number)
 
-    def grant(self, ticket: Ticket, answers: Mapping[str, Answer], near: NearCache | None, near_until: float) -> Ticket:
+    def grant(
+        self,
+        ticket: Ticket,
+        answers: Iterable[Answer],
+        tallies: tuple[Tally, ...],
+        near: NearCache | None,
+        near_until: float,
+    ) -> Ticket:
         """Return a ticket that stands for fresh answers.
 
         Args:
             ticket: Issued before they were looked up.
-            answers: By their keys.
+            answers: What was found.
+            tallies: Where each of them is counted.
             near: Where they came from, if they did not come from a store in this process.
             near_until: Until when they are good there.
         """
         now = self._clock()
-        until = min((answer.good_until for answer in answers.values()), default=now)
-        return Ticket(ticket.number, now, min(until, now + _LONGEST_SECONDS), tuple(answers), near, near_until)
+        until = min((answer.good_until for answer in answers), default=now)
+        return Ticket(ticket.number, now, min(until, now + _LONGEST_SECONDS), tallies, near, near_until)
 
     def honours(self, ticket: Ticket) -> bool:
         """Return whether a ticket is good."""

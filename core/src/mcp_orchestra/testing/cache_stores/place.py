@@ -12,7 +12,8 @@ __all__ = ["Place", "StoreFactory", "entry", "tomorrow", "until"]
 StoreFactory = Callable[[], CacheStore]
 """Opens a store; two calls in one test open the same place, if the store has one."""
 
-_PATIENCE = 20.0
+PATIENCE: float = 20.0
+"""Seconds after which nothing is waited for any longer."""
 
 
 @cache
@@ -34,17 +35,18 @@ def entry(value: bytes = b"value", plus: float = 0.0) -> StoredEntry:
     return StoredEntry(value, tomorrow(plus))
 
 
-def until(condition: Callable[[], object], what: str, *, seconds: float = _PATIENCE) -> None:
+def until(condition: Callable[[], object], what: str, *, seconds: float = 0.0) -> None:
     """Wait until something is so.
 
     Args:
         condition: Whether it is; asked again and again.
         what: What is waited for, in the words of the failure.
-        seconds: For how long.
+        seconds: For how long beyond `PATIENCE`.
 
     Raises:
         AssertionError: It never was.
     """
+    seconds += PATIENCE
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

@@ -2,7 +2,7 @@
 # ruff: noqa: D102, S101 - tests assert, and their names say what they are about
 
 from collections.abc import Callable
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 
 from mcp_orchestra.stores import CacheStore
 from mcp_orchestra.testing.cache_stores.place import entry, tomorrow
@@ -82,12 +82,17 @@ class ThreadTests(StoreTests):
     def test_an_entry_is_replaced_in_one_step(self, store: CacheStore) -> None:
         versions = [entry(b"%d" % n * (1 + 3000 * n), n) for n in range(4)]
         store.set_many({"a": versions[0]})
+        written = Event()
 
         def work(number: int) -> None:
-            for n in range(25):
-                if number < 2:
-                    store.set_many({"a": versions[n % 4]})
-                else:
+            if number == 0:
+                try:
+                    for n in range(40):
+                        store.set_many({"a": versions[n % 4]})
+                finally:
+                    written.set()
+            else:
+                while not written.is_set():
                     assert store.get_many(["a"])["a"] in versions
 
-        in_threads(work)
+        in_threads(work, 4)

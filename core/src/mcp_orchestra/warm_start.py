@@ -1,0 +1,85 @@
+"""Answers from a cache that outlived its process, while the servers are still being connected."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from mcp_orchestra.cache import ResourceCache, resources_key
+from mcp_orchestra.parts import server_part
+from mcp_orchestra.registry import MCPRegistry
+
+__all__ = ["WarmStart"]
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+
+class WarmStart:
+    """What there is to answer from before anything is connected.
+
+    Args:
+        bring_up: Connects the servers, or joins in if that is under way.
+    """
+
+    def __init__(self, bring_up: Callable[[], Awaitable[object]]) -> None:
+        self._bring_up = bring_up
+        self._opened: tuple[MCPRegistry, ResourceCache] | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._starting: set[asyncio.Task[object]] = set()
+
+    def opened(self, registry: MCPRegistry, cache: ResourceCache) -> None:
+        """Say that the configuration was loaded and its cache opened, in the course of a start."""
+        self._opened = registry, cache
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def closed(self) -> None:
+        """Say that the cache is being closed."""
+        self._opened = None
+
+    async def gather(self) -> dict[str, Any] | None:
+        """Start, and return the cached resources of all servers if every one of them is cached, else None once started.
+
+        In the first case the start goes on behind; should it fail, that is logged, and the next question tries again.
+
+        Raises:
+            Exception: What the start raised.
+        """
+        opened = asyncio.get_running_loop().create_future()
+        starting = asyncio.ensure_future(self._bring_up())
+        self._waiting.add(opened)
+        try:
+            if self._opened is None:
+                await asyncio.wait({opened, starting}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done() and (answer := await self._cached()) is not None:
+                self._starting.add(starting)
+                starting.add_done_callback(self._ended)
+                return answer
+            await asyncio.wait({starting})
+        except BaseException:
+            starting.cancel()
+            raise
+        finally:
+            self._waiting.discard(opened)
+        starting.result()
+        return None
+
+    async def _cached(self) -> dict[str, Any] | None:
+        if self._opened is None:
+            return None
+        registry, cache = self._opened
+        servers = [info for info in registry.get_all_servers() if info.config.enabled]
+        keys = [resources_key(info.server_id) for info in servers]
+        answers = await cache.lookup(keys, failing=keys)
+        if not servers or len(answers) < len(servers):
+            return None  # somebody would be missing who may well be there
+        return {
+            info.name: server_part(info, answer.copy(), stale=answer.stale or info.connection_error is not None)
+            for info, answer in zip(servers, map(answers.__getitem__, keys), strict=True)
+        }
+
+    def _ended(self, starting: asyncio.Future[object]) -> None:
+        self._starting.discard(starting)
+        if not starting.cancelled() and (error := starting.exception()) is not None:
+            logger.warning("answered from the cache, but the servers cannot be connected: %s", error)

@@ -121,9 +121,10 @@ def tests_on_3_13(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def benchmarks(session: nox.Session) -> None:
-    """How fast it is: numbers to compare, not to pass."""
-    install(session, "test")
-    session.run("pytest", "tests/benchmarks", "-s", *session.posargs)
+    """How fast it is beside what else there is: numbers to compare, not to pass."""
+    install(session, "benchmark")
+    with session.chdir("tests"):
+        session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 if __name__ == "__main__":

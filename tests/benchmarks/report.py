@@ -1,7 +1,7 @@
 """What came out: tables for people, JSON for programs, and whether targets are met."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.measure import Samples
@@ -53,22 +53,27 @@ class Report:
     rows: Sequence[Sequence[str]]
     values: dict[str, Any]
     """The same for programs."""
-    verdicts: Sequence[Verdict] = field(default_factory=tuple)
+    verdicts: Sequence[Verdict] = ()
+    notes: Sequence[str] = ()
+    """What went otherwise than meant."""
 
     def text(self) -> str:
         """Return a table in Markdown and the verdicts below it."""
         head = [f"## {self.title}", "", _line(self.columns), _line(["---", *["---:"] * (len(self.columns) - 1)])]
         lines = [*head, *map(_line, self.rows)]
-        if self.verdicts:
-            lines += ["", *(f"- {verdict}" for verdict in self.verdicts)]
+        if below := [*map(str, self.verdicts), *self.notes]:
+            lines += ["", *(f"- {line}" for line in below)]
         return "\n".join(lines)
 
     def json(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
-        return {"title": self.title, "values": self.values, "targets": [asdict(verdict) for verdict in self.verdicts]}
+        verdicts = [asdict(verdict) for verdict in self.verdicts]
+        return {"title": self.title, "values": self.values, "targets": verdicts, "notes": list(self.notes)}
 
 
-def timed(title: str, samples: Samples, baseline: str, targets: Sequence[Target] = ()) -> Report:
+def timed(
+    title: str, samples: Samples, baseline: str, targets: Sequence[Target] = (), notes: Sequence[str] = ()
+) -> Report:
     """Report the time of each case, and how many times the baseline it is."""
     names = list(samples.seconds)
     return Report(
@@ -87,6 +92,7 @@ def timed(title: str, samples: Samples, baseline: str, targets: Sequence[Target]
             for name in names
         },
         verdicts=[target.judge(samples) for target in targets],
+        notes=notes,
     )
 
 

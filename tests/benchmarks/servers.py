@@ -55,18 +55,26 @@ class _InProcess:
 
 @asynccontextmanager
 async def orchestra(
-    servers: Mapping[str, ScriptedServer | str], *, ttl: int = TTL, cache: Mapping[str, Any], **orchestration: Any
+    servers: Mapping[str, ScriptedServer | str],
+    *,
+    cache: Mapping[str, Any],
+    ttl: int = TTL,
+    plugin: object = None,
+    **orchestration: Any,
 ) -> AsyncIterator[MCPOrchestrator]:
     """Yield an orchestrator that is connected to these servers, in this process or at an address.
 
     Args:
         servers: By id.
-        ttl: Seconds for which what it gathers is fresh.
         cache: ``orchestration.cache``.
+        ttl: Seconds for which what it gathers is fresh.
+        plugin: A plug-in to use besides those installed.
         orchestration: The rest of ``orchestration``.
     """
     plugins = PluginManager(strict=True)
     plugins.register(_InProcess({key: one for key, one in servers.items() if not isinstance(one, str)}), "here")
+    if plugin is not None:
+        plugins.register(plugin, "given")
     plugins.discover()
     config = MCPConfig.model_validate(
         {

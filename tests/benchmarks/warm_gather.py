@@ -1,6 +1,7 @@
 """What it takes to gather what is all in the cache: 32 servers with 20 resources each."""
 
 import asyncio
+import copy
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,14 +13,13 @@ import fastmcp
 from fastmcp.server.middleware.caching import ResponseCachingMiddleware
 from mcp import Client
 from mcp_orchestra import MCPOrchestrator
-from mcp_orchestra.cache import resources_key
 from mcp_orchestra.testing.servers import ScriptedServer
 from pydantic_core import from_json
 
 from benchmarks.measure import Case, Pace, measure
 from benchmarks.report import Report, Target, timed
 from benchmarks.servers import orchestra, scripted
-from benchmarks.stores import TTL, Places, stored
+from benchmarks.stores import TTL, Places, Recording
 
 __all__ = ["OURS", "RESOURCES", "SERVERS", "orchestras", "warm_gather"]
 
@@ -27,12 +27,10 @@ SERVERS: int = 32
 RESOURCES = 20
 
 LOOKUPS = f"{SERVERS} dict look-ups"
-LOOKUPS_AND_TEXTS = f"{SERVERS} dict look-ups, and all texts read"
 MGET = "raw MGET and JSON decoding"
 DISK_READS = f"{SERVERS} raw diskcache reads"
 DISK_READS_AND_DECODING = f"{SERVERS} raw diskcache reads and JSON decoding"
 MEMORY = "ours, memory"
-MEMORY_AND_TEXTS = "ours, memory, and all texts read"
 REDIS_NEAR = "ours, Redis with near cache"
 REDIS = "ours, Redis"
 DISK_NEAR = "ours, disk with near cache"
@@ -46,6 +44,9 @@ OURS: Mapping[str, tuple[str, int]] = {
     DISK: ("disk", 0),
 }
 """Our backends, each with the size of the near cache."""
+
+KEPT = (MEMORY, REDIS_NEAR)
+"""Those that hand out what they keep, and copy a server's part of it when somebody reaches for that."""
 
 TARGETS = (
     Target(case=MEMORY, at_most=20),
@@ -61,14 +62,12 @@ async def warm_gather(places: Places, pace: Pace) -> Report:
     servers = scripted(SERVERS, RESOURCES)
     async with AsyncExitStack() as stack:
         ours = await stack.enter_async_context(orchestras(servers, places))
-        redis_options = ours[REDIS].config.orchestration.cache.options
-        raw = stored("redis", redis_options, [resources_key(server_id) for server_id in servers])
-        values = {key: entry.value for key, entry in raw.items()}
-        assert len(values) == SERVERS
+        values = await _bytes(servers)
         cases = [
             *_dicts(await ours[MEMORY].gather_all_resources()),
             *(Case(name, orchestrator.gather_all_resources) for name, orchestrator in ours.items()),
-            Case(MEMORY_AND_TEXTS, _reading(ours[MEMORY])),
+            *(Case(f"{name}, one server's part taken", _taking_one(ours[name])) for name in KEPT),
+            *(Case(f"{name}, all texts read", _reading_all(ours[name])) for name in KEPT),
             *_raw_redis(values, places, stack),
             *_raw_disk(values, places, stack),
             Case("SDK clients with their cache", await _sdk(servers, stack)),
@@ -76,10 +75,16 @@ async def warm_gather(places: Places, pace: Pace) -> Report:
             Case("FastMCP servers with ResponseCachingMiddleware", await _fastmcp_servers()),
         ]
         samples = await measure(cases, pace)
-        for name, orchestrator in ours.items():
-            assert orchestrator.cache.get_stats()["misses"] == SERVERS, name
-    assert {server.requests["resources/list"] for server in servers.values()} == {len(OURS) + 1}
-    return timed(f"Warm gather of {SERVERS} servers x {RESOURCES} resources", samples, LOOKUPS, TARGETS)
+        notes = [_misses(name, orchestrator) for name, orchestrator in ours.items()]
+    title = f"Warm gather of {SERVERS} servers x {RESOURCES} resources"
+    return timed(title, samples, LOOKUPS, TARGETS, list(filter(None, notes)))
+
+
+def _misses(name: str, orchestrator: MCPOrchestrator) -> str:
+    """Return a remark if it was not answered from the cache alone, which happens if the store runs out of time."""
+    stats = orchestrator.cache.get_stats()
+    missed = stats["misses"] - SERVERS  # those were when it was filled
+    return f"{name}: {missed} of {stats['total_requests']} look-ups missed, {stats['errors']} errors" if missed else ""
 
 
 @asynccontextmanager
@@ -96,6 +101,15 @@ async def orchestras(
             assert sum(len(entry["resources"]) for entry in gathered.values()) == len(servers) * RESOURCES
             await made[name].gather_all_resources()
         yield made
+
+
+async def _bytes(servers: Mapping[str, ScriptedServer]) -> dict[str, bytes]:
+    """Return the bytes that our cache gives a store to keep."""
+    recording = Recording()
+    async with orchestra(servers, cache={"backend": "recording"}, plugin=recording, log_level="ERROR") as orchestrator:
+        await orchestrator.gather_all_resources()
+    assert len(recording.written) == SERVERS
+    return recording.written
 
 
 def _dicts(gathered: dict[str, Any]) -> list[Case]:
@@ -120,11 +134,19 @@ def _dicts(gathered: dict[str, Any]) -> list[Case]:
     return [
         Case(LOOKUPS, look_up),
         Case(f"{LOOKUPS} with TTL and lock", look_up_with_ttl),
-        Case(LOOKUPS_AND_TEXTS, lambda: _texts(look_up())),
+        Case(f"{LOOKUPS}, all copied", lambda: copy.deepcopy(look_up())),
+        Case(f"{LOOKUPS}, all texts read", lambda: _texts(look_up())),
     ]
 
 
-def _reading(orchestrator: MCPOrchestrator) -> Callable[[], Any]:
+def _taking_one(orchestrator: MCPOrchestrator) -> Callable[[], Any]:
+    async def gather() -> Any:
+        return (await orchestrator.gather_all_resources())["S7"]
+
+    return gather
+
+
+def _reading_all(orchestrator: MCPOrchestrator) -> Callable[[], Any]:
     async def gather() -> int:
         return _texts(await orchestrator.gather_all_resources())
 
@@ -132,7 +154,7 @@ def _reading(orchestrator: MCPOrchestrator) -> Callable[[], Any]:
 
 
 def _texts(gathered: dict[str, Any]) -> int:
-    """Read every text, as one does who wanted them: what is only copied on demand is copied now."""
+    """Read every text, which needs every copy that was put off until somebody wants it."""
     return sum(len(one["data"]) for entry in gathered.values() for one in entry["resources"].values())
 
 

@@ -1,7 +1,7 @@
 """Spans on OpenTelemetry: the only module that talks to it. Without an SDK installed they cost next to nothing."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,11 @@ class Telemetry:
 
     def __init__(self, tracer_provider: "TracerProvider | None" = None) -> None:
         self._tracer = trace.get_tracer("mcp_orchestra", version("mcp-orchestra"), tracer_provider)
+        self._given = tracer_provider is not None
 
-    @contextmanager
     def span(
         self, operation: str, *, server: str | None = None, target: str | None = None, **attributes: str | int | bool
-    ) -> "Generator[Span]":
+    ) -> "AbstractContextManager[Span]":
         """Run a block as one span named ``orchestrate <operation>``, a child of the current one.
 
         An exception sets the status and ``error.type`` and passes on; its text stays out of the trace.
@@ -39,6 +39,14 @@ class Telemetry:
             target: The tool or prompt. A URI is an attribute of its own kind, because it may be long and personal.
             attributes: Further attributes, by their names behind ``mcp.orchestra.``.
         """
+        if not self._given and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+            return nullcontext(trace.INVALID_SPAN)  # nobody listens, and a span costs more than a cached answer
+        return self._span(operation, server, target, attributes)
+
+    @contextmanager
+    def _span(
+        self, operation: str, server: str | None, target: str | None, attributes: Mapping[str, str | int | bool]
+    ) -> "Generator[Span]":
         given: dict[str, str | int | bool] = {f"mcp.orchestra.{name}": value for name, value in attributes.items()}
         if server is not None:
             given["mcp.orchestra.server"] = server

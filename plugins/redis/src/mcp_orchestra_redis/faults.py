@@ -49,7 +49,7 @@ def _translated(error: Exception, address: str) -> Exception:
             return TimeoutError(f"{address} did not answer in time; a slow network needs a longer socket_timeout")
         case theirs.AuthenticationError() | theirs.AuthorizationError():
             return RedisAccessError(f"{address} refused the user; check username and password")
-        case theirs.NoPermissionError():
+        case theirs.ResponseError() if isinstance(error, theirs.NoPermissionError) or "ACL failure" in str(error):
             return RedisAccessError(
                 f"{address} does not let the user do that; see the README for the rights that are needed"
             )

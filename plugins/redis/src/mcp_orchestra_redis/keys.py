@@ -47,7 +47,6 @@ class Keys:
         """Matches the names of all leases."""
         self.channel: str = f"{namespace}:changes"
         """Where changes are told."""
-
         self.entry: Callable[[str], bytes] = lru_cache(_REMEMBERED)(self._named)
         """Returns the name of an entry by its key."""
 

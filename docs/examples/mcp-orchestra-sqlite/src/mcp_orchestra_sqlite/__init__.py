@@ -31,10 +31,10 @@ class SqliteStore:
 
     def set_many(self, entries: Mapping[str, StoredEntry]) -> int:
         rows = [(_bytes(key), entry.value, entry.expires_at) for key, entry in entries.items()]
-        oldest = "SELECT rowid FROM entries ORDER BY rowid DESC LIMIT -1 OFFSET ?"
+        evict = "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries ORDER BY rowid DESC LIMIT -1 OFFSET ?)"
         with self._lock, self._db:
             self._db.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", rows)
-            return self._db.execute(f"DELETE FROM entries WHERE rowid IN ({oldest})", [self._max_entries]).rowcount
+            return self._db.execute(evict, [self._max_entries]).rowcount
 
     def delete_many(self, keys: Iterable[str]) -> int:
         rows = [[_bytes(key)] for key in keys]

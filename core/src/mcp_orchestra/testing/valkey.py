@@ -128,7 +128,7 @@ class ValkeyServer:
         return [
             _binary(),
             *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder)),
-            *("--save", "", "--appendonly", "no"),
+            *("--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"),
         ]
 
     def _answers(self) -> bool:
@@ -164,7 +164,7 @@ class _Sentinel(ValkeyServer):
         settings.write_text(
             f"bind 127.0.0.1\nport {self.port}\ndir {folder}\n"
             f"sentinel monitor {self._service} 127.0.0.1 {self._master.port} 1\n"
-            f"sentinel down-after-milliseconds {self._service} 500\n"
+            f"sentinel down-after-milliseconds {self._service} 1500\n"
             f"sentinel failover-timeout {self._service} 2000\n"
         )
         return [_binary(), str(settings), "--sentinel"]

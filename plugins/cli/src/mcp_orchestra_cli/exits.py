@@ -24,9 +24,10 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line or the configuration is wrong; nothing was done."""
     UNAVAILABLE = 3
-    """No server is there that could answer, or (``check --connect``) one that should be there is not."""
+    """No server is there that could answer, one that should be there is not (``check --connect``), or the cache's
+    backend cannot be reached."""
     NOT_FOUND = 4
-    """There is no such resource or tool, or it could not be had."""
+    """There is no such resource, tool or cache entry, or it could not be had."""
     TOOL_ERROR = 5
     """The tool ran and reported an error."""
     INTERRUPTED = 130
@@ -40,8 +41,8 @@ Exit codes:
   0  the question was answered
   1  an unexpected error (--debug shows where)
   2  wrong usage, or an invalid configuration
-  3  no server available, or a connection failed
-  4  resource or tool not found, or not to be had
+  3  no server available, a connection failed, or the cache cannot be reached
+  4  resource, tool or cache entry not found, or not to be had
   5  the tool reported an error
   130 interrupted, 141 the reader of the output left, 143 terminated"""
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mcp_orchestra_cli.commands import call, check, demo, init, plugins, read, resources, status, tools
+from mcp_orchestra_cli.commands.cache import build_cache
 from mcp_orchestra_cli.exits import EXIT_CODES_HELP, ExitCode
 from mcp_orchestra_cli.failures import UsageError
 from mcp_orchestra_cli.invocation import show_error
@@ -38,6 +39,7 @@ def build() -> typer.Typer:
     app.callback()(_common)
     for name, command in _COMMANDS.items():
         app.command(name)(command)
+    app.add_typer(build_cache(), name="cache")
     return app
 
 

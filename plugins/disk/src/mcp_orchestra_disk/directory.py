@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["DATABASE", "LOCK", "UnsafeDirectoryError", "default_directory", "prepare_directory", "sole_access"]
 
 DATABASE = "cache.db"
-LOCK = "cache.lock"
+LOCK = "cache.db.lock"  # begins as the database does: the name of all that is ours
 
 _POLL_SECONDS = 0.005
 
@@ -67,7 +67,7 @@ def prepare_directory(directory: Path) -> None:
     if found.st_uid != os.geteuid():
         raise UnsafeDirectoryError(f"{directory} belongs to another user; {advice}")
     if found.st_mode & 0o077:
-        if found.st_mode & stat.S_ISVTX or not all(_is_ours(file.name) for file in directory.iterdir()):
+        if found.st_mode & stat.S_ISVTX or not all(file.name.startswith(DATABASE) for file in directory.iterdir()):
             raise UnsafeDirectoryError(f"{directory} is open to other users; {advice}, or close it with chmod 700")
         directory.chmod(0o700)
 
@@ -113,7 +113,3 @@ def _locked(path: Path) -> int | None:
         raise
     os.close(file)
     return None
-
-
-def _is_ours(name: str) -> bool:
-    return name == LOCK or name.startswith(DATABASE)

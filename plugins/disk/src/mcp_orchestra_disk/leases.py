@@ -46,8 +46,8 @@ def drop_ended(connection: sqlite3.Connection, now: float) -> None:
     connection.execute("DELETE FROM Leases WHERE until <= ? OR until > ?", (now, now + LONGEST_SECONDS))
 
 
-def _holder(connection: sqlite3.Connection, key: bytes, now: float) -> object:
+def _holder(connection: sqlite3.Connection, key: bytes, now: float) -> bytes | None:
     for holder, until in connection.execute("SELECT holder, until FROM Leases WHERE key = ?", (key,)):
-        if type(until) is float and now < until <= now + LONGEST_SECONDS:
+        if type(holder) is bytes and type(until) is float and now < until <= now + LONGEST_SECONDS:
             return holder
     return None

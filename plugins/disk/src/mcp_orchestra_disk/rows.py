@@ -20,7 +20,7 @@ __all__ = ["Refused", "batches", "decode", "delete", "encode", "placeholders", "
 _BATCH = 500  # SQLite before 3.32 has no more than 999 parameters
 _RESERVED_PAGES = 16  # what the tables and their indexes take up without an entry
 _LONGEST = 1_000_000_000 - 4096  # of SQLite's values
-_COVERED_WHOLE = 65536
+_COVERED_WHOLE = 16384  # a page
 _DISK = RawDisk("")
 
 Refused = list[int]
@@ -149,8 +149,8 @@ def _footprint(key_size: int, value_size: int, page_size: int) -> int:
 def _checksum(key: bytes, value: bytes, expires_at: float) -> int:
     """Return what tells that a row is whole.
 
-    Of a long value it covers one byte in 61: enough for any page that was lost or took the place of another, at a tenth
-    of the time, which would else be as long as that of reading.
+    Of a value longer than a page it covers one byte in 61: enough for any page that was lost or took the place of
+    another, at a tenth of the time, which would else be as long as that of reading.
     """
     covered = value if len(value) <= _COVERED_WHOLE else value[::61]
     return zlib.crc32(covered, zlib.crc32(key + struct.pack("<d", expires_at)))

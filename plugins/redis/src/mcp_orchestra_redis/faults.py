@@ -62,7 +62,9 @@ def _translated(error: Exception, address: str) -> Exception:
         case theirs.OutOfMemoryError():
             return RedisFullError(f"{address} has no memory left; give it more, or let it evict (maxmemory-policy)")
         case theirs.ResponseError():
-            return RedisStoreError(f"{address} refused a command; Redis 6.2 or Valkey 7.2 is the oldest that will do")
+            return RedisStoreError(
+                f"{address} refused a command; check that url is of the right kind, and its database"
+            )
         case theirs.RedisError():
             return RedisStoreError(f"{address} answered something that is not Redis")
         case _:

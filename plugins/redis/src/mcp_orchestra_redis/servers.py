@@ -42,6 +42,7 @@ class Servers:
         self.text: str = str(address)
         """The address without credentials."""
         self._layout: Layout | None = None
+        self._failed: Place | None = None
         self._topology: Topology
         if address.kind == "sentinel":
             sentinels = Sentinels(Pools(options, options.sentinel_login), address.places, address.service)
@@ -79,7 +80,7 @@ class Servers:
         # Something has moved (MovedError is an AskError, too). One more time, where it is said to be.
         moved = next((reply for reply in replies if isinstance(reply, MovedError)), None)
         if moved is not None:
-            self._find(_told_by(moved))
+            self._find(first=_told_by(moved))
         for index, reply in enumerate(replies):
             if isinstance(reply, MovedError):
                 replies[index] = self._run_at_owners([commands[index]])[0]
@@ -101,7 +102,7 @@ class Servers:
             with closing(Exchange(self._pools.at(place), commands)) as exchange:
                 return exchange.answers()
         except RedisError:
-            self._layout = None
+            self._layout, self._failed = None, place
             raise
 
     def scan(self, pattern: str) -> Iterator[list[bytes]]:
@@ -136,7 +137,7 @@ class Servers:
         self._topology.close()
 
     def _find(self, first: Place | None = None) -> Layout:
-        layout = self._layout = self._topology.find(first)
+        layout = self._layout = self._topology.find(first=first, last=self._failed)
         return layout
 
     def _values(self, groups: Sequence[list[bytes]]) -> list[bytes | None]:
@@ -151,20 +152,19 @@ class Servers:
         for index, command in enumerate(commands):
             shares[layout.owner(command.name)].append(index)
         replies: list[Reply] = [None] * len(commands)
+        place = None
         try:
             with ExitStack() as stack:
+                exchanges: dict[Place, Exchange] = {}
                 # All servers are given theirs before the first is waited for.
-                exchanges = [
-                    stack.enter_context(
-                        closing(Exchange(self._pools.at(place), [commands[index].words for index in share]))
-                    )
-                    for place, share in shares.items()
-                ]
-                for exchange, share in zip(exchanges, shares.values(), strict=True):
-                    for index, reply in zip(share, exchange.answers(), strict=True):
+                for place, share in shares.items():
+                    exchange = Exchange(self._pools.at(place), [commands[index].words for index in share])
+                    exchanges[place] = stack.enter_context(closing(exchange))
+                for place, exchange in exchanges.items():
+                    for index, reply in zip(shares[place], exchange.answers(), strict=True):
                         replies[index] = reply
         except RedisError:
-            self._layout = None
+            self._layout, self._failed = None, place
             raise
         return replies
 

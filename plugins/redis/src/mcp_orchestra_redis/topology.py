@@ -46,8 +46,8 @@ class Topology(Protocol):
     spread: bool
     """Whether a command may only be about names of one slot."""
 
-    def find(self, first: Place | None = None) -> Layout:
-        """Ask those who know; ``first`` is whom to ask first, if it is known who knows."""
+    def find(self, *, first: Place | None = None, last: Place | None = None) -> Layout:
+        """Ask those who know: first one who is said to know, and last one who has just failed."""
         ...
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class Fixed:
     def __init__(self, place: Place) -> None:
         self._layout = Layout([(0, place)])
 
-    def find(self, first: Place | None = None) -> Layout:
+    def find(self, *, first: Place | None = None, last: Place | None = None) -> Layout:
         """Return where it is."""
         return self._layout
 
@@ -87,7 +87,7 @@ class Sentinels:
         self._places = tuple(places)
         self._service = service
 
-    def find(self, first: Place | None = None) -> Layout:
+    def find(self, *, first: Place | None = None, last: Place | None = None) -> Layout:
         """Return where the server is by the first sentinel that knows."""
         reply = _first_answer(self._pools, self._places, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service))
         if not isinstance(reply, list):
@@ -120,9 +120,11 @@ class Cluster:
         self._given = tuple(places)
         self._known = self._given
 
-    def find(self, first: Place | None = None) -> Layout:
+    def find(self, *, first: Place | None = None, last: Place | None = None) -> Layout:
         """Return who has which slots by the first node that answers."""
         candidates = dict.fromkeys([*([first] if first is not None else ()), *self._known, *self._given])
+        if last is not None and candidates.pop(last, 0) is None:
+            candidates[last] = None
         for asked in candidates:
             try:
                 reply = _first_answer(self._pools, (asked,), ("CLUSTER", "SLOTS"))

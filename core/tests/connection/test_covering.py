@@ -141,6 +141,9 @@ async def test_a_legacy_server_is_asked_for_each_new_resource_and_a_few_at_a_tim
     del server.server.resources["res://s/new"]
     await fetch_resources(connection)
     assert server.asked["resources/subscribe"] == 21
+    server.server.resources["res://s/new"] = "one that came back is a new one"
+    await fetch_resources(connection)
+    assert server.asked["resources/subscribe"] == 22
 
 
 @BOTH_ERAS

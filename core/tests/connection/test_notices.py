@@ -5,12 +5,14 @@ import asyncio
 import mcp_types as types
 import pytest
 from mcp_orchestra.testing.servers import ScriptedServer
+from mcp_orchestra.wire import transport_error
 
 pytestmark = pytest.mark.anyio
 
 RESOURCES, TOOLS, BOTH = {"resources"}, {"tools"}, {"resources", "tools"}
 UNKNOWN = types.ErrorData(code=types.METHOD_NOT_FOUND, message="Method not found")
 BUSY = types.ErrorData(code=types.INTERNAL_ERROR, message="Subscription limit reached")
+DOWN = types.ErrorData.model_validate(transport_error("connection refused", kind="ConnectError", delivered="no"))
 REFUSED = ConnectionRefusedError()
 HOUR = 3600
 
@@ -211,6 +213,20 @@ async def test_s24_a_connection_that_is_lost_soon_after_its_stream_leaves_its_co
     await server.link.hang_up()
     await asyncio.sleep(HOUR)
     assert changed.take() == []
+
+
+@pytest.mark.parametrize("then", [[], [UNKNOWN]], ids=["tells again", "refuses"])
+async def test_s24_a_server_that_is_down_leaves_its_copies_fresh_until_it_answers(opened, changed, then):
+    """As over HTTP, where the connection need not be lost with the server."""
+    _, server = await opened()
+    await settle()
+    server.instead["subscriptions/listen"] = [*[DOWN] * 8, *then]
+    server.server.notifier.break_streams()
+    while server.asked["subscriptions/listen"] < 9:
+        await asyncio.sleep(0.01)
+    assert changed.take() == []
+    await asyncio.sleep(HOUR)
+    assert changed.take() == [BOTH]
 
 
 async def test_streams_that_break_at_once_are_opened_ever_more_seldom(opened, changed):

@@ -191,7 +191,7 @@ class Listening:
     def _admit(self) -> None:
         """Say that what is kept may have changed unheard."""
         self._forgive()
-        if self._lost and not self._gone():
+        if self._lost:
             self._tell(self._lost)
             self._lost = frozenset()
 

@@ -86,7 +86,8 @@ class KeepsObjects(Protocol):
     """What a store in the memory of this process may do besides: keep objects instead of bytes.
 
     The cache uses these methods in place of ``get_many`` and ``set_many`` if a store has them. Nothing is encoded or
-    decoded then, and what JSON cannot carry is kept as well. Not for a store that pickles or sends away what it keeps.
+    decoded then, and what JSON cannot carry is kept as well. Bytes and objects under one key replace each other. Not
+    for a store that pickles or sends away what it keeps.
     """
 
     def get_objects(self, keys: Sequence[str]) -> Mapping[str, StoredObject]:
@@ -103,8 +104,9 @@ class GrantsLeases(Protocol):
     """What a store that several processes share may do besides: let one of them at a time fetch what is missing.
 
     A lease is a key's, and ends by itself, so that the end of a process releases what it held. It also tells whether
-    what was fetched is still wanted: ``set_many``, ``delete_many`` and ``clear`` revoke the leases on what they change,
-    and with its lease gone a fetch that began before may not store its result after.
+    what was fetched is still wanted: ``set_many``, ``delete_many`` and ``clear`` revoke the leases on their keys,
+    whether or not there is an entry, and with its lease gone a fetch that began before may not store its result after.
+    ``purge`` revokes none.
     """
 
     def acquire(self, key: str, holder: str, seconds: float) -> bool:
@@ -149,8 +151,9 @@ class TellsOfChanges(Protocol):
     def watch(self, changed: Callable[[Sequence[str] | None], None]) -> None:
         """Call ``changed`` from now on, from any thread, with the keys that other users of the store change.
 
-        None stands for any key: everything was dropped, or changes may have been missed. Called once, before anything
-        is stored; it need not wait until changes arrive.
+        A deletion is told even if there was no entry any more: others may still have it in memory. None stands for any
+        key: everything was dropped, or changes may have been missed. Called once, before anything is stored; it need
+        not wait until changes arrive.
         """
         ...
 

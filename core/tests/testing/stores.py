@@ -196,16 +196,16 @@ class OnDisk:
                 self.revoke(db, [key])
 
     def watch(self, changed):
-        self.watcher = threading.Thread(target=self.look, args=[changed], daemon=True)
+        db = self.connect()
+        (last,) = db.execute("SELECT coalesce(max(number), 0) FROM changes").fetchone()
+        self.watcher = threading.Thread(target=self.look, args=[changed, db, last], daemon=True)
         self.watcher.start()
 
     def in_step(self):
         return time.monotonic() - self.looked_at < self.push_delay
 
-    def look(self, changed):
-        db = self.connect()
+    def look(self, changed, db, last):
         select = "SELECT number, key FROM changes WHERE number > ? AND sender IS NOT ? ORDER BY number"
-        (last,) = db.execute("SELECT coalesce(max(number), 0) FROM changes").fetchone()
         while not self.closing.wait(self.look_every):
             begun = time.monotonic()
             for number, key in db.execute(select, [last, self.skipped()]).fetchall():

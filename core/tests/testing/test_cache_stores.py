@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from mcp_orchestra.stores import GrantsLeases, KeepsObjects, TellsOfChanges
-from mcp_orchestra.testing.cache_stores import CacheStoreTests, place
+from hypothesis import Phase, settings
+from mcp_orchestra.testing.cache_stores import place
 
 pytest_plugins = ["pytester"]
 
@@ -89,6 +89,9 @@ BROKEN_ON_DISK = {
 }
 
 
+settings.register_profile("first failure", phases=[Phase.generate], derandomize=True, database=None)
+
+
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     """Runs the conformance class, or one of its tests, on one of the stores, and returns how many had which outcome."""
@@ -101,6 +104,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
             test_it=f"""
 from functools import partial
 import pytest
+from hypothesis import Phase, settings
 from mcp_orchestra.stores import GivesNotice, GrantsLeases, KeepsObjects, TellsOfChanges
 from mcp_orchestra.testing.cache_stores import CacheStoreTests
 from stores import {store}
@@ -114,10 +118,13 @@ class TestIt(CacheStoreTests):
 """,
         )
         pytester.syspathinsert()
+        settings.load_profile("first failure")
         which = f"test_it.py::TestIt::{test}" if test else "test_it.py"
         return pytester.runpytest_inprocess(which, "-p", "no:cacheprovider", "-W", "error").parseoutcomes()
 
-    return run
+    before = settings.get_current_profile_name()
+    yield run
+    settings.load_profile(before)
 
 
 def test_a_store_in_memory_that_keeps_the_contract_passes(run) -> None:
@@ -150,10 +157,22 @@ def test_a_store_that_never_gets_in_step_passes_no_test_of_changes(run) -> None:
     ("store", "declared", "test"),
     [
         ("InMemory", "", "test_it_has_the_abilities_that_are_declared_and_no_others"),
-        ("InMemory", "abilities = (KeepsObjects, GrantsLeases)", "test_it_has_the_abilities_that_are_declared_and_no_others"),
-        ("InMemory", "persistent = True", "test_it_has_its_entries_after_a_reopening_if_and_only_if_it_is_declared_persistent"),
+        (
+            "InMemory",
+            "abilities = (KeepsObjects, GrantsLeases)",
+            "test_it_has_the_abilities_that_are_declared_and_no_others",
+        ),
+        (
+            "InMemory",
+            "persistent = True",
+            "test_it_has_its_entries_after_a_reopening_if_and_only_if_it_is_declared_persistent",
+        ),
         ("InMemory", "shared = True", "test_two_open_stores_have_one_place_if_and_only_if_they_are_declared_shared"),
-        ("OnDisk", "shared = True", "test_it_has_its_entries_after_a_reopening_if_and_only_if_it_is_declared_persistent"),
+        (
+            "OnDisk",
+            "shared = True",
+            "test_it_has_its_entries_after_a_reopening_if_and_only_if_it_is_declared_persistent",
+        ),
     ],
 )
 def test_a_store_that_is_not_what_it_is_declared_to_be_fails(run, store: str, declared: str, test: str) -> None:

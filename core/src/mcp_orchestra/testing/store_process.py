@@ -36,6 +36,7 @@ class StoreProcess:
     def __init__(self, factory: Callable[[], CacheStore], *, deadline: float = 60.0) -> None:
         path = os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)
         self._deadline = deadline
+        self._killed = False
         self._process = subprocess.Popen(  # noqa: S603  # our own program, on this interpreter
             [sys.executable, "-c", _PROGRAM],
             stdin=subprocess.PIPE,
@@ -54,7 +55,7 @@ class StoreProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
+        if not self._killed:
             try:
                 self._process.communicate(timeout=self._deadline)  # the end of its input is what ends it
             except subprocess.TimeoutExpired:
@@ -85,7 +86,7 @@ class StoreProcess:
         alarm.start()
         try:
             succeeded, result = pickle.load(self._process.stdout)  # noqa: S301  # written by our own process
-        except (EOFError, pickle.UnpicklingError):
+        except (EOFError, ValueError, pickle.UnpicklingError):  # of which the second is for a closed pipe
             raise AssertionError("the process with the store ended or did not answer in time") from None
         finally:
             alarm.cancel()
@@ -96,6 +97,7 @@ class StoreProcess:
 
     def kill(self) -> None:
         """End the process as a crash would: nothing is closed, released or written."""
+        self._killed = True
         self._process.kill()
         self._process.communicate()
 
@@ -104,7 +106,7 @@ class StoreProcess:
         try:
             self._process.stdin.write(pickle.dumps(thing))
             self._process.stdin.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # ValueError: the pipe was closed
             raise AssertionError("the process with the store has ended") from None
 
 

@@ -25,11 +25,11 @@ empty at the start of each test and that nobody else uses. For a store that is s
 so it can be pickled: a class that can be imported, or ``functools.partial`` of one with its arguments.
 
 What a store does not claim to be is not tested, but that it says the truth about itself is. A store may drop entries
-whenever it likes; not, for these tests, the last 25 that were stored, as long as they and their keys are not larger than
-2 MiB and none is expired.
+whenever it likes; not, for these tests, the last 25 that were stored, as long as they and their keys are not larger
+than 2 MiB and none is expired.
 
-A test that cannot apply to a store is named, with the reason, in ``not_applicable``, and is reported as skipped for that
-reason. To replace or to hide one is a ``TypeError``. The state machine takes ``steps`` steps, or as many as the
+A test that cannot apply to a store is named, with the reason, in ``not_applicable``, and is reported as skipped for
+that reason. To replace or to hide one is a ``TypeError``. The state machine takes ``steps`` steps, or as many as the
 environment variable ``MCP_ORCHESTRA_TEST_STEPS`` says.
 """
 # ruff: noqa: E402 - pytest has to know which modules have assertions before they are imported

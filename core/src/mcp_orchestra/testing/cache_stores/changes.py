@@ -12,7 +12,7 @@ from typing import Protocol, cast
 import pytest
 
 from mcp_orchestra.stores import CacheStore, GrantsLeases, TellsOfChanges
-from mcp_orchestra.testing.cache_stores.place import Place, entry, until
+from mcp_orchestra.testing.cache_stores.place import PATIENCE, Place, entry, until
 from mcp_orchestra.testing.cache_stores.rules import StoreTests, needs
 
 __all__ = ["ChangeTests"]
@@ -135,9 +135,12 @@ class ChangeTests(StoreTests):
             listener.forget()
             writer = Thread(target=other.set_many, args=[{"a": entry(b"%d" % n)}], daemon=True)
             writer.start()
-            listener.await_change("a")
-            assert dict(listener.store.get_many(["a"])) == {"a": entry(b"%d" % n)}
-            writer.join()
+            try:
+                listener.await_change("a")
+                returned = dict(listener.store.get_many(["a"]))
+            finally:
+                writer.join(PATIENCE)
+            assert returned == {"a": entry(b"%d" % n)}
 
     @needs(TellsOfChanges)
     def test_everybody_who_watches_is_told(self, place: Place, listener: Listener) -> None:

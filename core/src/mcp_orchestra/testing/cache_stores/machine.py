@@ -15,11 +15,12 @@ from mcp_orchestra.testing.cache_stores.rules import StoreTests
 
 __all__ = ["MachineTests", "StoreMachine"]
 
-_STEPS_OF_A_RUN = 40
+_STEPS_OF_A_RUN = 50
+_STORED_BEFORE_CLEARED = 6  # else nothing ever gets old
 _LONG = 3600.0
 _HOWEVER_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
-_KEYS = st.sampled_from(["", "a", "A", "a:b", "\u00e9", "e\u0301", "*", "\0", "\ud800", "k" * 300])
+_KEYS = st.sampled_from(["", "a", "A", "a:b*", "\ud800\0", "k" * 300])
 _SEVERAL = st.lists(_KEYS, max_size=5)
 _VALUES = st.binary(max_size=20) | st.integers(1, 8).map(lambda n: bytes([n]) * 1000 * n)
 _TIMES = st.integers(-8, 16).map(lambda eighths: tomorrow(eighths / 8)) | st.sampled_from([-1.0, 0.0, 1e9])
@@ -47,6 +48,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.stores[0].clear()
         self.model: dict[str, StoredEntry | StoredObject] = {}
         self.holders: dict[str, str] = {}
+        self.stored = 0
 
     def teardown(self) -> None:
         for store in self.stores:
@@ -63,6 +65,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert type(evicted) is int
         assert 0 <= evicted <= len({*self.model, *entries})
         self.model.update(entries)
+        self.stored += 1
 
     def revoke(self, *keys: str) -> None:
         for key in keys:
@@ -92,12 +95,15 @@ class StoreMachine(RuleBasedStateMachine):
         assert type(deleted) is int
         assert 0 <= deleted <= len({key for key in keys if self.model.pop(key, None)})
         self.revoke(*keys)
+        self.get_many(which + 1, keys)
 
+    @precondition(lambda self: self.stored >= _STORED_BEFORE_CLEARED)
     @rule(which=_WHICH)
     def clear(self, which: int) -> None:
         self.one(which).clear()
         self.model.clear()
         self.holders.clear()
+        self.stored = 0
 
     @rule(which=_WHICH, now=_TIMES)
     def purge(self, which: int, now: float) -> None:
@@ -105,11 +111,13 @@ class StoreMachine(RuleBasedStateMachine):
         assert 0 <= self.one(which).purge(now) <= len(expired)
         for key in expired:
             del self.model[key]
+        self.get_many(which + 1, expired)
 
     @rule(which=_WHICH, now=_TIMES)
     def count(self, which: int, now: float) -> None:
         assert 0 <= self.one(which).count(now) <= sum(kept.expires_at > now for kept in self.model.values())
 
+    @precondition(lambda self: self.stored >= _STORED_BEFORE_CLEARED)
     @rule(which=_WHICH)
     def reopen(self, which: int) -> None:
         for key, holder in self.holders.items():  # whether a lease outlives its store is nowhere said
@@ -117,6 +125,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.holders.clear()
         number = which % len(self.stores)
         self.stores[number] = self.place.reopen(self.stores[number])
+        self.stored = 0
         if not self.persistent and len(self.stores) == 1:
             self.model.clear()
 
@@ -178,6 +187,7 @@ class MachineTests(StoreTests):
                 max_examples=max(1, self.steps_to_take() // _STEPS_OF_A_RUN),
                 stateful_step_count=_STEPS_OF_A_RUN,
                 deadline=None,
+                report_multiple_bugs=False,
                 suppress_health_check=_HOWEVER_SLOW,
             ),
         )

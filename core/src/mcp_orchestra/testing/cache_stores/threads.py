@@ -1,6 +1,7 @@
 """Many threads use one store, and every one of them gets what belongs to the key that it asked for."""
 # ruff: noqa: D102, S101 - tests assert, and their names say what they are about
 
+import time
 from collections.abc import Callable
 from threading import Barrier, Event, Thread
 
@@ -35,8 +36,9 @@ def in_threads(work: Callable[[int], object], threads: int = _THREADS) -> None:
     started = [Thread(target=run, args=[number], daemon=True) for number in range(threads)]
     for thread in started:
         thread.start()
+    end = time.monotonic() + _PATIENCE
     for thread in started:
-        thread.join(_PATIENCE)
+        thread.join(max(0.0, end - time.monotonic()))
     if errors:
         raise errors[0]
     assert not any(thread.is_alive() for thread in started), f"threads are still busy after {_PATIENCE:g} s"

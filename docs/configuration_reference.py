@@ -134,7 +134,9 @@ def type_of(schema: dict[str, Any]) -> str:
 def bounds(schema: dict[str, Any]) -> str:
     """Return the bounds of a number in words."""
     words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-    return "".join(f", {text} {format(schema[name], ',').replace(',', ' ')}" for name, text in words.items() if name in schema)
+    return "".join(
+        f", {text} {format(schema[name], ',').replace(',', ' ')}" for name, text in words.items() if name in schema
+    )
 
 
 if __name__ == "__main__":

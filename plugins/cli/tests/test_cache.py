@@ -216,7 +216,7 @@ def test_an_unknown_server_ends_with_2_and_names_a_near_one(cli, caching, tmp_pa
     caching(on_disk(tmp_path))
     ended = cli("cache", command, "--server", "alhpa")
     assert ended.code == 2
-    assert "no server is called 'alhpa'; did you mean 'alpha'?; there are: alpha, beta" in ended.err
+    assert "no server is called 'alhpa'; there are: alpha, beta; did you mean 'alpha'?" in ended.err
 
 
 def test_expired_entries_are_purged_and_counted(cli, caching, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mcp_orchestra_cli.exits import EXIT_CODES_HELP, ExitCode
 
-COMMANDS = ["demo", "init", "check", "status", "resources", "read", "tools", "call", "plugins"]
+COMMANDS = ["demo", "init", "check", "status", "resources", "read", "tools", "call", "plugins", "cache"]
 HEAVY = ["mcp", "mcp_types", "pydantic", "yaml", "rich", "uvicorn", "httpx2", "starlette", "pluggy", "opentelemetry"]
 
 
@@ -52,7 +52,9 @@ def test_the_version_is_that_of_the_distribution(cli):
     assert re.fullmatch(r"mcp-orchestra \d+\.\d+\.\d+\S*\n", cli("--version").out)
 
 
-@pytest.mark.parametrize("arguments", [["status", "--nonsense"], ["nonsense"], ["read"], ["call"], []])
+@pytest.mark.parametrize(
+    "arguments", [["status", "--nonsense"], ["nonsense"], ["read"], ["call"], ["cache"], ["cache", "get"], []]
+)
 def test_wrong_usage_ends_with_2_and_says_why(cli, arguments):
     ended = cli(*arguments)
     assert ended.code == 2

@@ -72,7 +72,7 @@ class ValkeyServer:
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
                 self.kill()
-                raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')}")
+                raise RuntimeError(f"the server did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
             time.sleep(0.01)
 
     def stop(self) -> None:
@@ -165,7 +165,8 @@ class _Sentinel(ValkeyServer):
             f"bind 127.0.0.1\nport {self.port}\ndir {folder}\n"
             f"sentinel monitor {self._service} 127.0.0.1 {self._master.port} 1\n"
             f"sentinel down-after-milliseconds {self._service} 1500\n"
-            f"sentinel failover-timeout {self._service} 2000\n"
+            f"sentinel failover-timeout {self._service} 2000\n",
+            encoding="utf-8",
         )
         return [_binary(), str(settings), "--sentinel"]
 

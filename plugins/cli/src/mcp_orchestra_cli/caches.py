@@ -76,9 +76,9 @@ class OpenedCache:
             server_id = server if server in self.servers else by_name.get(server)
             if server_id is None:
                 known = ", ".join(self.servers) or "none"
-                meant = did_you_mean(server, [*self.servers, *by_name])
+                meant = did_you_mean(server, [*by_name, *self.servers])  # an id is preferred
                 raise UnknownServerError(
-                    f"no server is called {server!r}{meant}; there are: {known}", {"server": server}
+                    f"no server is called {server!r}; there are: {known}{meant}", {"server": server}
                 )
             found.append(server_id)
         return list(dict.fromkeys(found))

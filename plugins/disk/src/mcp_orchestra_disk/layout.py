@@ -39,13 +39,13 @@ class ForeignDatabaseError(Exception):
     """A database is none of ours."""
 
 
-class _Tables(Cache):  # type: ignore[misc]
+class _Tables(Cache):  # type: ignore[misc]  # diskcache has no types
     """Has ``diskcache`` create its tables by way of a connection of ours."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         # It creates this directory if it is not there, and uses it for nothing else here.
-        super().__init__(os.sep, disk=RawDisk, **_SETTINGS)  # pyright: ignore[reportUnknownMemberType]
+        super().__init__(os.sep, disk=RawDisk, **_SETTINGS)  # pyright: ignore[reportUnknownMemberType]  # as above
 
     @property
     def _con(self) -> sqlite3.Connection:

@@ -54,7 +54,7 @@ def read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> tuple[dict[st
     refused: Refused = []
     for batch in batches(keys):
         rows = connection.execute(
-            "SELECT rowid, key, raw, mode, filename, expire_time, tag, value FROM Cache"  # noqa: S608
+            "SELECT rowid, key, raw, mode, filename, expire_time, tag, value FROM Cache"  # noqa: S608  # question marks only
             f" WHERE key IN ({placeholders(batch)})",
             batch,
         )
@@ -73,7 +73,7 @@ def delete(connection: sqlite3.Connection, keys: Sequence[bytes]) -> int:
     """Delete the rows under these keys, whosever they are, and return how many there were."""
     return sum(
         [
-            connection.execute(f"DELETE FROM Cache WHERE key IN ({placeholders(batch)})", batch).rowcount  # noqa: S608
+            connection.execute(f"DELETE FROM Cache WHERE key IN ({placeholders(batch)})", batch).rowcount  # noqa: S608  # question marks only
             for batch in batches(keys)
         ]
     )

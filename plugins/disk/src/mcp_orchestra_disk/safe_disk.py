@@ -18,7 +18,7 @@ class RefusedRowError(OSError):
     """A row is not one of ours. ``diskcache`` takes an `OSError` for a missing file, which is a miss."""
 
 
-class RawDisk(Disk):  # type: ignore[misc]
+class RawDisk(Disk):  # type: ignore[misc]  # diskcache has no types
     """Lets bytes through, in and out, and refuses everything else; it never opens, creates or removes a file.
 
     Safe to open any cache with, such as to look at one of ours: ``diskcache.Cache(directory, disk=RawDisk)``.
@@ -46,7 +46,7 @@ class RawDisk(Disk):  # type: ignore[misc]
             raise RefusedRowError("the key is not raw bytes")
         return key
 
-    def store(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def store(  # pyright: ignore[reportIncompatibleMethodOverride]  # it has no types to be compatible with
         self, value: object, read: bool, key: object = None
     ) -> tuple[int, int, None, bytes]:
         """Return what stands for a value in the columns ``size``, ``mode``, ``filename`` and ``value``.

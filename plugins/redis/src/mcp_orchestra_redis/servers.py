@@ -170,5 +170,5 @@ class Servers:
 
 
 def _told_by(error: AskError) -> Place:
-    host, port = cast("tuple[str, int]", error.node_addr)  # pyright: ignore[reportUnknownMemberType]
+    host, port = cast("tuple[str, int]", error.node_addr)  # pyright: ignore[reportUnknownMemberType]  # untyped
     return Place(host, port)

@@ -107,8 +107,22 @@ class CacheStats(BaseModel):
     total_requests: int
     hit_rate: str = Field(examples=["78.95%"])
     cached_items: int
+    evictions_by_cause: dict[str, int] = {}
+    """How many entries were dropped because they were ``expired``, how many for want of ``room``."""
+    stale: int = 0
+    """Answers that were served beyond their time to live."""
+    fetches: int = 0
+    fetches_saved: int = 0
+    """Fetches that were not necessary, because another one's answer could be shared."""
+    bytes_read: int = 0
+    """From the cache's store."""
+    bytes_written: int = 0
     errors: int = 0
     """Failed calls to the cache's store."""
+    available: bool = True
+    """Whether the store could be reached when it was last tried."""
+    servers: dict[str, dict[str, int | str]] = {}
+    """The counters of each server, by its id."""
 
 
 class Status(BaseModel):

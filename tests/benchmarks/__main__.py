@@ -4,9 +4,11 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import platform
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from benchmarks.cold_gather import cold_gather
 from benchmarks.measure import Pace
@@ -18,7 +20,7 @@ from benchmarks.stores import Places, places
 from benchmarks.tool_call import tool_call
 from benchmarks.warm_gather import warm_gather
 
-Question = Callable[[Places, Pace], Awaitable[Report]]
+Question = Callable[[Places, Pace], Coroutine[Any, Any, Report]]
 QUESTIONS: dict[str, Question] = {
     "one-get": one_get,
     "warm-gather": warm_gather,
@@ -52,9 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reports[name] = asyncio.run(QUESTIONS[name](where, Pace(rounds=options.rounds)))
             if not options.json:
                 print(f"{reports[name].text()}\n", flush=True)
+    conditions = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "load": [round(load, 1) for load in os.getloadavg()],
+        "rounds": options.rounds,
+    }
     if options.json:
-        machine = {"python": platform.python_version(), "machine": platform.machine(), "rounds": options.rounds}
-        print(json.dumps({**machine, "questions": {name: report.json() for name, report in reports.items()}}, indent=1))
+        questions = {name: report.json() for name, report in reports.items()}
+        print(json.dumps({**conditions, "questions": questions}, indent=1))
+    else:
+        print(", ".join(f"{name}: {value}" for name, value in conditions.items()))
     broken = [
         verdict for report in reports.values() for verdict in report.verdicts if verdict.binding and not verdict.met
     ]

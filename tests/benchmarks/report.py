@@ -41,7 +41,7 @@ class Verdict:
 
     def __str__(self) -> str:
         unit = "x" if self.binding else "µs"
-        return f"{'met    ' if self.met else 'NOT MET'}  {self.promise} (measured {self.measured:.3g} {unit})"
+        return f"{'met' if self.met else 'NOT MET'}: {self.promise} (measured {self.measured:.3g} {unit})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Report:
 
     def text(self) -> str:
         """Return a table in Markdown and the verdicts below it."""
-        head = [f"## {self.title}", "", _line(self.columns), _line(["---", *["---:"] * (len(self.columns) - 1)])]
+        head = [f"### {self.title}", "", _line(self.columns), _line(["---", *["---:"] * (len(self.columns) - 1)])]
         lines = [*head, *map(_line, self.rows)]
         if below := [*map(str, self.verdicts), *self.notes]:
             lines += ["", *(f"- {line}" for line in below)]

@@ -9,8 +9,13 @@ from mcp_orchestra.config.loader import LoadedConfig
 __all__ = ["open_cache"]
 
 
-def open_cache(loaded: LoadedConfig) -> ResourceCache:
+def open_cache(loaded: LoadedConfig, *, store_timeout: float = 0.25, near: bool = True) -> ResourceCache:
     """Open the configured backend and return the cache over it.
+
+    Args:
+        loaded: The configuration.
+        store_timeout: Seconds that a call to the backend may take, if it is one that has to be waited for.
+        near: Whether to keep decoded entries in memory, as far as the configuration says.
 
     Raises:
         PluginError: The backend cannot be opened.
@@ -22,13 +27,14 @@ def open_cache(loaded: LoadedConfig) -> ResourceCache:
         store=backend.open(),
         blocking=backend.spec.blocking,
         clock=time.time if backend.spec.persistent else time.monotonic,
+        store_timeout=store_timeout,
         freshness=Freshness(
             ttl_policy=rules.ttl_policy,
             max_stale=rules.max_stale,
             stale_while_revalidate=rules.stale_while_revalidate,
             ttl_jitter=rules.ttl_jitter,
         ),
-        near_entries=rules.near_entries,
+        near_entries=rules.near_entries if near else 0,
         near_seconds=rules.near_seconds,
         partitions={
             server_id: fingerprint(config, config.limits(orchestration))

@@ -35,9 +35,9 @@ class Handout(dict[str, Any]):
             own = self._own = set()
         if key in own:
             return value
-        own.add(key)
         value = self._copies[key]()
         super().__setitem__(key, value)
+        own.add(key)
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -75,10 +75,7 @@ class Handout(dict[str, Any]):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value under the key, or the default."""
-        try:
-            return self[key]
-        except KeyError:
-            return default
+        return self[key] if key in self else default  # noqa: SIM401  # which would be this method
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Return the value under the key, which is the default if there was none."""
@@ -111,7 +108,7 @@ class Handout(dict[str, Any]):
             self[next(reversed(self))]
         return super().popitem()
 
-    def update(self, *others: Any, **values: Any) -> None:
+    def update(self, /, *others: Any, **values: Any) -> None:
         """Take over keys and values."""
         for key, value in dict(*others, **values).items():
             self[key] = value

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mcp_orchestra.cache import ResourceCache, resources_key
+from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.parts import server_part
 from mcp_orchestra.registry import MCPRegistry
 
@@ -48,6 +49,7 @@ class WarmStart:
         """
         opened = asyncio.get_running_loop().create_future()
         starting = asyncio.ensure_future(self._bring_up())
+        starting.add_done_callback(_retrieve)
         self._waiting.add(opened)
         try:
             if self._opened is None:
@@ -81,5 +83,13 @@ class WarmStart:
 
     def _ended(self, starting: asyncio.Future[object]) -> None:
         self._starting.discard(starting)
-        if not starting.cancelled() and (error := starting.exception()) is not None:
+        if starting.cancelled() or (error := starting.exception()) is None:
+            return
+        if not (isinstance(error, MCPConnectionError) and error.context.get("cause") == "closed"):
             logger.warning("answered from the cache, but the servers cannot be connected: %s", error)
+
+
+def _retrieve(starting: asyncio.Future[object]) -> None:
+    """Look at the outcome, so that asyncio does not report it as never retrieved when its caller is gone."""
+    if not starting.cancelled():
+        starting.exception()

@@ -353,15 +353,18 @@ async def test_a_closed_cache_finds_and_keeps_nothing_and_keeps_its_statistics(c
 
     assert cache.closed
     assert (cache.get("a"), await cache.lookup(["b"]), cache.cleanup_expired()) == (None, {}, 0)
-    assert cache.get_stats().items() >= {
-        "hits": 1,
-        "misses": 2,
-        "evictions": 0,
-        "total_requests": 3,
-        "hit_rate": "33.33%",
-        "cached_items": 0,
-        "errors": 0,
-    }.items()
+    assert (
+        cache.get_stats().items()
+        >= {
+            "hits": 1,
+            "misses": 2,
+            "evictions": 0,
+            "total_requests": 3,
+            "hit_rate": "33.33%",
+            "cached_items": 0,
+            "errors": 0,
+        }.items()
+    )
     assert caplog.records == []
 
 

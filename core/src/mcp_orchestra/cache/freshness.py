@@ -63,7 +63,7 @@ class Freshness:
 
     def lifetime(self, ttl_ms: int | None) -> float:
         """Return for how long an answer with this hint is fresh, at most."""
-        return min(ttl_ms / 1000, _LONGEST_HINT) if ttl_ms is not None and ttl_ms > 0 else self.ttl
+        return min(ttl_ms, _LONGEST_HINT * 1000) / 1000 if ttl_ms is not None and ttl_ms > 0 else self.ttl
 
     def keeps(self, ttl_ms: int | None) -> bool:
         """Return whether a fetched answer with this hint is kept."""
@@ -87,5 +87,5 @@ class Freshness:
             return _FRESH
         return Standing(
             while_revalidating=beyond < self.stale_while_revalidate and not entry.outdated,
-            while_failing=beyond < self.max_stale,
+            while_failing=max(beyond, 0) < self.max_stale,  # outdated is stale, whatever the clock says
         )

@@ -1,7 +1,7 @@
 """Keeps the trouble a cache store may make away from those who ask the cache."""
 
 import asyncio
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import Lock, get_ident
@@ -101,8 +101,9 @@ class StoreGuard:
         self._joining = Lock()
         self._next_reading: tuple[Reading, Job[Any]] | None = None
         self._inside: int | None = None
-        self._unwanted: set[str | None] = set()
+        self._unwanted: dict[str | None, object] = {}  # each with a mark of who said so last
         self._amendments: dict[str, Callable[[CacheStore], None]] = {}
+        self._demanding = Lock()
         self._closed = False
 
     @property
@@ -125,15 +126,24 @@ class StoreGuard:
 
         It is thus never seen again, even if the store is out of order now: until the deletion succeeds, calls fail.
         """
-        self._unwanted.add(key)
+        with self._demanding:
+            self._unwanted[key] = object()
 
     def amend(self, key: str, amendment: Callable[[CacheStore], None]) -> None:
         """Have the entry under ``key`` changed before the next call gets at the store, and try to do it now.
 
         Like a deletion, it is never overtaken, and calls fail until it succeeds.
         """
-        self._amendments[key] = amendment
+        with self._demanding:
+            self._amendments[key] = amendment
         self.send(_nothing)
+
+    def unspoilt(self, found: Mapping[str, T]) -> dict[str, T]:
+        """Return, of what was found under keys a moment ago, that which is not to be deleted or changed meanwhile."""
+        with self._demanding:
+            if None in self._unwanted:
+                return {}
+            return {key: it for key, it in found.items() if key not in self._unwanted and key not in self._amendments}
 
     def discard(self, key: str | None) -> None:
         """Condemn the entry under ``key``, or all for None, and try to delete it now.
@@ -157,10 +167,14 @@ class StoreGuard:
         if self._closed:
             return
 
+        known = self._troubles.count
+
         def ended(future: Future[object]) -> None:
             if isinstance(error := future.exception(), Exception):
                 self._failed(error, None)
                 otherwise()
+            else:
+                self._finished(known)
 
         try:
             self._refuse_while_resting()
@@ -253,21 +267,30 @@ class StoreGuard:
     def _perform(self, operation: Callable[[CacheStore], T]) -> T:
         self._inside = get_ident()
         try:
-            if self._unwanted:
-                unwanted = self._unwanted.copy()
-                if None in unwanted:
-                    self._store.clear()
-                else:
-                    self._store.delete_many([key for key in unwanted if key is not None])
-                self._unwanted -= unwanted
-            while self._amendments:
-                key, amendment = next(iter(self._amendments.items()))
-                amendment(self._store)
-                if self._amendments.get(key) is amendment:
-                    del self._amendments[key]
+            if self._unwanted or self._amendments:
+                self._meet_demands()
             return operation(self._store)
         finally:
             self._inside = None
+
+    def _meet_demands(self) -> None:
+        with self._demanding:
+            unwanted, amendments = self._unwanted.copy(), self._amendments.copy()
+        if None in unwanted:
+            self._store.clear()
+        elif unwanted:
+            self._store.delete_many([key for key in unwanted if key is not None])
+        self._met(self._unwanted, unwanted)
+        for key, amendment in amendments.items():
+            amendment(self._store)
+            self._met(self._amendments, {key: amendment})
+
+    def _met(self, demands: dict[Any, Any], met: Mapping[Any, object]) -> None:
+        """Strike out what was done, unless it was demanded once more meanwhile: others may have stored it anew."""
+        with self._demanding:
+            for key, demand in met.items():
+                if demands.get(key) is demand:
+                    del demands[key]
 
     def _shut(self) -> None:
         try:

@@ -8,7 +8,7 @@ from itertools import count
 from secrets import token_hex
 
 from mcp_orchestra.cache.guard import StoreGuard
-from mcp_orchestra.stores import CacheStore, GrantsLeases
+from mcp_orchestra.stores import GrantsLeases
 
 __all__ = ["LOOK_SECONDS", "Leases"]
 
@@ -22,12 +22,12 @@ class Leases:
     """The leases that a cache takes at a store; with one that grants none, everybody has every lease.
 
     Args:
-        store: The store.
+        leases: The store, if it grants any.
         guard: Makes the calls to it.
     """
 
-    def __init__(self, store: CacheStore, guard: StoreGuard) -> None:
-        self._leases = store if isinstance(store, GrantsLeases) else None
+    def __init__(self, leases: GrantsLeases | None, guard: StoreGuard) -> None:
+        self._leases = leases
         self._guard = guard
         self._numbers = count()
         self._owner = token_hex(8)

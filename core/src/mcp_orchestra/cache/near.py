@@ -19,6 +19,11 @@ class _Near(NamedTuple):
     read_at: float
 
 
+class _Reading:
+    def __init__(self, begun_at: float) -> None:
+        self.begun_at = begun_at
+
+
 class NearCache:
     """Keeps what was read from the store for a while; thread-safe, and bounded in entries and in bytes (64 MiB).
 
@@ -28,7 +33,7 @@ class NearCache:
     Args:
         max_entries: Those used least recently go first.
         seconds: How long an entry is good for while the store does not tell of changes.
-        store: The store that may do so.
+        source: The store, if it does so.
         changed: Called, from any thread, after others have changed something.
         clock: Seconds, monotonic.
     """
@@ -38,18 +43,18 @@ class NearCache:
         *,
         max_entries: int,
         seconds: float,
-        store: object,
+        source: TellsOfChanges | None,
         changed: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_entries = max_entries
         self._seconds = seconds
-        self._source = store if isinstance(store, TellsOfChanges) else None
+        self._source = source
         self._changed = changed
         self._clock = clock
         self._entries: OrderedDict[str, _Near] = OrderedDict()
         self._bytes = 0
-        self._readings: dict[str, object] = {}
+        self._readings: dict[str, _Reading] = {}
         self._lock = Lock()
 
     def watch(self) -> None:
@@ -78,29 +83,28 @@ class NearCache:
                     found[key] = near.kept
         return found
 
-    def reading(self, keys: Sequence[str]) -> object:
+    def reading(self, keys: Sequence[str]) -> _Reading:
         """Note that the store is about to be asked for keys; what is forgotten meanwhile cannot be kept after.
 
         Returns:
             What `keep`, which ends the reading, wants to see.
         """
-        token = object()
+        token = _Reading(self._clock())
         with self._lock:
             for key in keys:
                 self._readings[key] = token
         return token
 
-    def keep(self, found: Mapping[str, Kept], keys: Sequence[str], token: object) -> None:
+    def keep(self, found: Mapping[str, Kept], keys: Sequence[str], token: _Reading | None) -> None:
         """End a reading of keys, and keep what was found."""
-        now = self._clock()
         with self._lock:
             for key in keys:
-                if self._readings.get(key) is not token:
+                if token is None or self._readings.get(key) is not token:
                     continue
                 del self._readings[key]
                 self._drop(key)
                 if (kept := found.get(key)) is not None and kept.size <= _MAX_BYTES:
-                    self._entries[key] = _Near(kept, now)
+                    self._entries[key] = _Near(kept, token.begun_at)
                     self._bytes += kept.size
             while len(self._entries) > self._max_entries or self._bytes > _MAX_BYTES:
                 self._drop(next(iter(self._entries)))
@@ -117,7 +121,10 @@ class NearCache:
                 self._readings.pop(key, None)
 
     def _in_step(self) -> bool:
-        return self._source is not None and self._source.in_step()
+        try:
+            return self._source is not None and self._source.in_step()
+        except Exception:  # noqa: BLE001  # a store may raise anything: it does not know then
+            return False
 
     def _told(self, keys: Sequence[str] | None) -> None:
         for key in (None,) if keys is None else keys:

@@ -8,12 +8,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+from mcp_orchestra.cache.abilities import Abilities
 from mcp_orchestra.cache.answer import Answer
+from mcp_orchestra.cache.arguments import checked_key, checked_ttl
+from mcp_orchestra.cache.default_store import open_default
 from mcp_orchestra.cache.entry import Entry, Fetched
 from mcp_orchestra.cache.freshness import Freshness
 from mcp_orchestra.cache.guard import StoreGuard
 from mcp_orchestra.cache.leases import LOOK_SECONDS, Leases
 from mcp_orchestra.cache.near import NearCache
+from mcp_orchestra.cache.refreshing import Refreshing
 from mcp_orchestra.cache.shelf import Found, Shelf
 from mcp_orchestra.cache.single_flight import Flight, SingleFlight
 from mcp_orchestra.cache.statistics import Statistics
@@ -21,13 +25,11 @@ from mcp_orchestra.cache.tickets import Ticket, Tickets
 from mcp_orchestra.cache.troubles import StoreTroubles
 from mcp_orchestra.copies import copy_data
 from mcp_orchestra.errors import MCPConnectionError
-from mcp_orchestra.stores import CacheStore, GivesNotice
+from mcp_orchestra.stores import CacheStore
 
 __all__ = ["ResourceCache"]
 
 _logger = logging.getLogger(__name__)
-
-_LONGEST_TTL = 10**10  # three hundred years: more would cost the clock its fractions of a second
 
 _Fetch = Callable[[], Awaitable[Fetched]]
 
@@ -87,22 +89,29 @@ class ResourceCache:
         near_seconds: float = 1.0,
         partitions: Mapping[str, str] | None = None,
     ) -> None:
-        self._freshness = replace(freshness or Freshness(), ttl=_positive_seconds(ttl_seconds))
+        self._freshness = replace(freshness or Freshness(), ttl=checked_ttl(ttl_seconds))
         self._clock = clock
         if store is None:
-            store, blocking = _open_memory()
-        self._noticing = store if isinstance(store, GivesNotice) else None
+            store, blocking = open_default()
+        self._abilities = Abilities.of(store)
         self._statistics = Statistics(partitions or ())
         self._troubles = StoreTroubles(f"the cache store {type(store).__name__}", clock)
         self._guard = StoreGuard(store, blocking=blocking, timeout=store_timeout, troubles=self._troubles, clock=clock)
         self._tickets = Tickets(clock)
         near = None
         if blocking and near_entries:
-            near = NearCache(max_entries=near_entries, seconds=near_seconds, store=store, changed=self._tickets.revoke)
+            near = NearCache(
+                max_entries=near_entries,
+                seconds=near_seconds,
+                source=self._abilities.changes,
+                changed=self._tickets.revoke,
+            )
             self._guard.send(lambda _: near.watch())
         self._near = near
+        self._in_memory = self._abilities.objects is not None and not blocking
         self._shelf = Shelf(
             store,
+            self._abilities,
             self._guard,
             near,
             freshness=self._freshness,
@@ -111,9 +120,9 @@ class ResourceCache:
             troubles=self._troubles,
             partitions=partitions or {},
         )
-        self._leases = Leases(store, self._guard)
+        self._leases = Leases(self._abilities.leases, self._guard)
         self._flights: SingleFlight[Answer] = SingleFlight()
-        self._refreshing: dict[str, asyncio.Task[None]] = {}
+        self._refreshing = Refreshing()
         self._refused: set[str] = set()
 
     @property
@@ -134,7 +143,7 @@ class ResourceCache:
         Raises:
             TypeError: The key is not a text.
         """
-        keys = (_checked(key),)
+        keys = (checked_key(key),)
         answers = self._answers(self._shelf.get(keys))
         data = self._copied(key, answers.get(key))
         self._statistics.looked_up(keys, () if data is None else keys)
@@ -150,11 +159,13 @@ class ResourceCache:
                 a store in memory, for another one that would come back equal after being written as JSON.
         """
         now = self._clock()
-        writing = self._shelf.writing(_checked(key), Entry(data, now, self._freshness.expiry(None, now)))
-        self._forget(key)
-        self._guard.call(lambda _: self._shelf.write(writing), None)
-        self._shelf.see_to(writing)
-        self._tickets.revoke()
+        writing = self._shelf.writing(checked_key(key), Entry(data, now, self._freshness.expiry(None, now)))
+        self._flights.forget(key)
+        try:
+            self._guard.call(lambda _: self._shelf.write(writing), None)
+        finally:
+            self._shelf.see_to(writing)
+            self._tickets.revoke()
 
     def invalidate(self, key: str | None = None) -> None:
         """Drop the entry under ``key``, or all entries for None.
@@ -165,16 +176,18 @@ class ResourceCache:
         Raises:
             TypeError: The key is neither a text nor None.
         """
-        self._forget(key if key is None else _checked(key))
+        self._flights.forget(key if key is None else checked_key(key))
         self._shelf.discard(key)
+        self._tickets.revoke()  # last: what is looked up from here on sees the rest
 
     def outdate(self, key: str) -> None:
         """Treat the entry under ``key`` as stale from now on: its server has changed it, or may have.
 
         It is dropped, unless the rules allow to serve it while the server fails.
         """
-        self._forget(key)
+        self._flights.forget(key)
         self._shelf.outdate(key)
+        self._tickets.revoke()
 
     def get_stats(self) -> dict[str, Any]:
         """Return the statistics since the cache was made.
@@ -207,6 +220,14 @@ class ResourceCache:
         """
         return self._guard.call(self._purge, 0)
 
+    def probe(self) -> int:
+        """Ask the store for something cheap, and return how many calls to it have failed since the cache was made.
+
+        If none has, then whatever `invalidate` was called for is gone from the store: that comes before any look-up.
+        """
+        self._guard.call(lambda store: len(store.get_many(("",))), 0)
+        return self._troubles.count
+
     def describe(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return what is known of the entries under these keys, without counting or changing anything.
 
@@ -214,19 +235,8 @@ class ResourceCache:
             For each key that has one: ``age`` and ``expires_in`` (seconds; negative: stale for so long), ``stale``,
             ``outdated``, ``ttl_ms`` and ``scope`` as the server said, and ``bytes``.
         """
-        now = self._clock()
-        return {
-            key: {
-                "age": now - found.entry.stored_at,
-                "expires_in": self._freshness.limit(found.entry) - now,
-                "stale": not found.standing.fresh,
-                "outdated": found.entry.outdated,
-                "ttl_ms": found.entry.ttl_ms,
-                "scope": found.entry.scope,
-                "bytes": found.size,
-            }
-            for key, found in self._shelf.get(tuple(dict.fromkeys(keys))).items()
-        }
+        nothing: dict[str, dict[str, Any]] = {}
+        return self._guard.call(partial(self._shelf.describe, tuple(dict.fromkeys(keys))), nothing)
 
     async def lookup(self, keys: Sequence[str], *, failing: Collection[str] = ()) -> dict[str, Answer]:
         """Return what may be served of ``keys`` in one call to the store; counts a hit or a miss for each distinct key.
@@ -258,22 +268,21 @@ class ResourceCache:
         """
         try:
             return await self._flights.run(
-                _checked(key), partial(self._fetch, key, fetch), joined=partial(self._statistics.fetch_saved, key)
+                checked_key(key), partial(self._fetch, key, fetch), joined=partial(self._statistics.fetch_saved, key)
             )
         except Exception:
             if fall_back and self.serves_stale:
                 found = self._answers(await self._shelf.aget((key,)), (key,))
-                if key in found:
-                    self._statistics.served_stale(key)
-                    return found[key]
+                if (answer := found.get(key)) is not None:
+                    if answer.stale:
+                        self._statistics.served_stale(key)
+                    return answer
             raise
 
     def refresh(self, key: str, fetch: _Fetch) -> None:
         """Fetch anew behind a stale answer, once at a time; a failure leaves things as they are."""
-        if key not in self._refreshing and not self.closed:
-            task = asyncio.create_task(self._refresh(key, fetch), name=f"refresh {key}")
-            self._refreshing[key] = task
-            task.add_done_callback(lambda _: self._refreshing.pop(key, None))
+        if not self.closed:
+            self._refreshing.start(key, partial(self.fetch, key, fetch, fall_back=False))
 
     def ticket(self) -> Ticket:
         """Return a ticket for what is looked up from now on, to be made good with `grant`."""
@@ -284,8 +293,8 @@ class ResourceCache:
 
         While it is honoured they are what a look-up would find.
         """
-        if any(answer.stale for answer in answers.values()) or (self._near is None and self._guard.blocking):
-            return None  # without anything near, what others change in the store goes unnoticed
+        if any(answer.stale for answer in answers.values()) or not (self._near or self._in_memory):
+            return None  # what others change in the store would go unnoticed
         until = self._near.good_until(map(self._shelf.name, answers)) if self._near is not None else 0.0
         return self._tickets.grant(ticket, answers.values(), self._statistics.tallies(answers), self._near, until)
 
@@ -300,15 +309,8 @@ class ResourceCache:
         """Cancel what is being fetched and close the store; from here on everything is a miss."""
         self._tickets.revoke()
         await self._flights.aclose(MCPConnectionError("the orchestrator was closed", {"cause": "closed"}))
-        if self._refreshing:
-            await asyncio.wait(list(self._refreshing.values()))
+        await self._refreshing.ended()
         await self._guard.aclose()
-
-    async def _refresh(self, key: str, fetch: _Fetch) -> None:
-        try:
-            await self.fetch(key, fetch, fall_back=False)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the stale answer was served
-            _logger.debug("%s could not be refreshed: %s", key, type(error).__name__)
 
     async def _fetch(self, key: str, fetch: _Fetch, flight: Flight[Answer]) -> Answer:
         holder, name = self._leases.holder(), self._shelf.name(key)
@@ -350,10 +352,6 @@ class ResourceCache:
         self._tickets.revoke()
         return Answer(data=writing.kept.entry.data, copy=writing.kept.original.copy)
 
-    def _forget(self, key: str | None) -> None:
-        self._flights.forget(key)
-        self._tickets.revoke()
-
     def _answers(
         self, found: Mapping[str, Found], failing: Collection[str] = (), *, revalidate: bool = False
     ) -> dict[str, Answer]:
@@ -379,7 +377,7 @@ class ResourceCache:
 
     def _notices(self) -> list[str]:
         try:
-            return list(self._noticing.notices()) if self._noticing is not None else []
+            return list(noticing.notices()) if (noticing := self._abilities.notices) is not None else []
         except Exception as error:  # noqa: BLE001  # a store may raise anything
             self._troubles.failed(type(error).__name__, error)
             return []
@@ -391,24 +389,3 @@ class ResourceCache:
 
     def _count_items(self, store: CacheStore) -> int:
         return self._shelf.whole("count", "fresh", store.count(self._clock() + self._freshness.retention))
-
-
-def _positive_seconds(value: object) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= _LONGEST_TTL:
-        return float(value)
-    raise ValueError(f"ttl_seconds must be a number of seconds above 0, at most {_LONGEST_TTL}, not {value!r}")
-
-
-def _checked(key: str) -> str:
-    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
-        raise TypeError(f"a cache key must be a str, not {type(key).__name__}")
-    return key
-
-
-def _open_memory() -> tuple[CacheStore, bool]:
-    from mcp_orchestra.plugins import PluginManager  # needs pluggy, and who brings a store of his own does not
-
-    plugins = PluginManager(only=("memory",))
-    plugins.discover()
-    backend = plugins.cache_backend("memory")
-    return backend.open(backend.options() if backend.options is not None else None), backend.blocking

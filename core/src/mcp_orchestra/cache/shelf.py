@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
 
+from mcp_orchestra.cache.abilities import Abilities
 from mcp_orchestra.cache.entry import Entry, Kept, decode, encode, kept, pack, unpack
 from mcp_orchestra.cache.freshness import Freshness, Standing
 from mcp_orchestra.cache.guard import Reading, StoreGuard
@@ -13,7 +14,7 @@ from mcp_orchestra.cache.keys import server_of
 from mcp_orchestra.cache.near import NearCache
 from mcp_orchestra.cache.statistics import Statistics
 from mcp_orchestra.cache.troubles import StoreTroubles
-from mcp_orchestra.stores import CacheStore, GrantsLeases, KeepsObjects, StoredEntry, StoredObject
+from mcp_orchestra.stores import CacheStore, StoredEntry, StoredObject
 
 __all__ = ["Found", "Shelf", "Writing"]
 
@@ -24,8 +25,19 @@ class Found(NamedTuple):
     entry: Entry
     standing: Standing
     copy: Callable[[], dict[str, Any]]
-    """Makes a copy of the data for one who may change it."""
+    """Makes a copy of the data for one who may change it; if nobody else can have it, this is the data itself."""
     size: int
+    """How many bytes it takes in the store, about."""
+
+
+class _Sorted(NamedTuple):
+    """What was found in the store, by what it is good for."""
+
+    found: dict[str, Found]
+    near: dict[str, Kept]
+    """Decoded entries, by the keys under which they are stored."""
+    expired: list[str]
+    junk: list[str]
 
 
 @dataclass(slots=True)
@@ -43,6 +55,7 @@ class Writing:
     wanted: Callable[[], bool]
     """Asked when its turn has come: whether nothing has made it outdated meanwhile."""
     begun: bool = False
+    ended: bool = False
 
 
 class Shelf:
@@ -50,6 +63,7 @@ class Shelf:
 
     Args:
         store: Where they are.
+        abilities: What it can do.
         guard: Makes the calls to it.
         near: In front of a store that has to be waited for.
         freshness: What may be done with an entry, and for how long it is kept.
@@ -62,6 +76,7 @@ class Shelf:
     def __init__(
         self,
         store: CacheStore,
+        abilities: Abilities,
         guard: StoreGuard,
         near: NearCache | None,
         *,
@@ -72,8 +87,8 @@ class Shelf:
         partitions: Mapping[str, str],
     ) -> None:
         self._store = store
-        self._objects = store if isinstance(store, KeepsObjects) else None
-        self._leases = store if isinstance(store, GrantsLeases) else None
+        self._objects = abilities.objects
+        self._leases = abilities.leases
         self._guard = guard
         self._near = near
         self._freshness = freshness
@@ -115,43 +130,38 @@ class Shelf:
         names = {key: self.name(key) for key in keys}
         wanted = tuple(names.values())
         token = self._near.reading(wanted) if self._near is not None else None
-        decoded: dict[str, Kept] = {}
+        near: dict[str, Kept] = {}
         try:
-            stored: Mapping[str, StoredEntry | StoredObject] = (
-                self._objects.get_objects(wanted) if self._objects is not None else store.get_many(wanted)
-            )
-            now = self._clock()
-            found: dict[str, Found] = {}
-            expired: list[str] = []
-            junk: list[str] = []
-            for key, name in names.items():
-                if (raw := stored.get(name)) is None:
-                    continue
-                try:
-                    if not now < raw.expires_at:  # in this way, because it may be no number
-                        expired.append(key)
-                        continue
-                    if (opened := self._opened(key, name, raw, shared)) is None:
-                        continue
-                except (ValueError, TypeError, AttributeError):
-                    junk.append(key)
-                    self._troubles.failed("an entry that is not what was stored")
-                    continue
-                one, near = opened
-                if not one.standing.useful:
-                    expired.append(key)
-                    continue
-                found[key] = one
-                if near is not None:
-                    decoded[name] = near
+            result = self._look(names, shared, store)
+            near = self._guard.unspoilt(result.near) if result.near else {}
         finally:
             if self._near is not None:
-                self._near.keep(decoded, wanted, token)
-        if self._leases is not None:
-            expired.clear()
-        if expired or junk:
-            self._drop(store, names, expired, junk)
-        return found
+                self._near.keep(near, wanted, token)
+        for key, one in result.found.items():
+            if self._objects is None:
+                self._statistics.read(key, one.size)
+        for _ in result.junk:
+            self._troubles.failed("an entry that is not what was stored")
+        expired = result.expired if self._leases is None else []
+        if expired or result.junk:
+            self._drop(store, names, expired, result.junk)
+        return result.found
+
+    def describe(self, keys: tuple[str, ...], store: CacheStore) -> dict[str, dict[str, Any]]:
+        """Return what is known of the entries under the keys, without counting or changing anything."""
+        now = self._clock()
+        return {
+            key: {
+                "age": now - found.entry.stored_at,
+                "expires_in": self._freshness.limit(found.entry) - now,
+                "stale": not found.standing.fresh,
+                "outdated": found.entry.outdated,
+                "ttl_ms": found.entry.ttl_ms,
+                "scope": found.entry.scope,
+                "bytes": found.size,
+            }
+            for key, found in self._look({key: self.name(key) for key in keys}, True, store).found.items()
+        }
 
     def writing(
         self, key: str, entry: Entry, *, wanted: Callable[[], bool] = lambda: True, holder: str | None = None
@@ -183,44 +193,42 @@ class Shelf:
     def write(self, writing: Writing) -> None:
         """Write an entry, if it is still wanted; one that cannot be replaced is not served any more."""
         writing.begun = True
-        # Asked at this point, where no other call can come between: an invalidation either shows here or deletes later.
-        if not writing.wanted():
-            return
         name = self.name(writing.key)
         token = self._near.reading((name,)) if self._near is not None else None
         near: dict[str, Kept] = {}
         try:
-            if (evicted := writing.put()) is None and writing.held:
+            # Asked here, where no other call can come between: an invalidation either shows here, or deletes later and
+            # voids the token.
+            if not writing.wanted() or ((evicted := self._put(writing, name)) is None and writing.held):
                 return
-            near[name] = writing.kept
-        except BaseException:
-            self._guard.condemn(name)
-            raise
+            near = self._guard.unspoilt({name: writing.kept})
         finally:
             if self._near is not None:
                 self._near.keep(near, (name,), token)
+            writing.ended = True
         self._statistics.written(writing.key, writing.size)
-        method = "set_many" if self._objects is None else "set_objects"
-        self._statistics.evicted(self.whole(method, "evicted", evicted))
+        self._statistics.evicted(self._evicted(evicted))
 
     def see_to(self, writing: Writing) -> None:
         """See to it that what could not be replaced is not served any more."""
         if not writing.begun:  # else `write` has done so if need be, or will: it may only be slow
-            self.forget_near(writing.key)
             self._guard.condemn(self.name(writing.key))
+        if not writing.ended:
+            self.forget_near(writing.key)
 
     def discard(self, key: str | None) -> None:
         """Drop an entry, or all for None."""
-        self.forget_near(key)
+        # In this order: who is reading at this moment sees one of the two, and keeps nothing near.
         self._guard.discard(None if key is None else self.name(key))
+        self.forget_near(key)
 
     def outdate(self, key: str) -> None:
         """Mark an entry as outdated: it is not fresh any more, but better than nothing while its server fails."""
         if not self._freshness.max_stale:
             self.discard(key)
             return
+        self._guard.amend(self.name(key), partial(self._mark_outdated, key, self._clock()))
         self.forget_near(key)
-        self._guard.amend(self.name(key), partial(self._mark_outdated, key))
 
     def forget_near(self, key: str | None) -> None:
         """Forget what is in front of the store."""
@@ -229,8 +237,9 @@ class Shelf:
 
     def name(self, key: str) -> str:
         """Return the key under which the store has it."""
-        partition = self._partitions.get(server_of(key))
-        return f"{key}@{partition}" if partition else key
+        if partition := self._partitions.get(server_of(key)):
+            return f"{key}@{partition}"
+        return f"{key}@" if "@" in key else key  # so that nothing else has a name of the first kind
 
     def whole(self, method: str, which: str, number: object) -> int:
         """Return a number that a store returned, 0 for one that is none: what it was asked to do is done."""
@@ -239,6 +248,16 @@ class Shelf:
         found = "a negative number" if isinstance(number, int) else type(number).__name__
         self._troubles.failed(f"{method} must return how many entries were {which}, not {found}")
         return 0
+
+    def _put(self, writing: Writing, name: str) -> object:
+        try:
+            return writing.put()
+        except BaseException:
+            self._guard.condemn(name)
+            raise
+
+    def _evicted(self, number: object) -> int:
+        return self.whole("set_many" if self._objects is None else "set_objects", "evicted", number)
 
     def _nearby(self, keys: tuple[str, ...]) -> dict[str, Found]:
         if self._near is None:
@@ -255,9 +274,35 @@ class Shelf:
     def _reading(self, keys: tuple[str, ...], found: Mapping[str, Found], *, shared: bool = False) -> Reading:
         return Reading([key for key in keys if key not in found], self.read, shared=shared)
 
-    def _opened(
-        self, key: str, name: str, raw: StoredEntry | StoredObject, shared: bool
-    ) -> tuple[Found, Kept | None] | None:
+    def _look(self, names: Mapping[str, str], shared: bool, store: CacheStore) -> _Sorted:
+        wanted = tuple(names.values())
+        stored: Mapping[str, StoredEntry | StoredObject] = (
+            self._objects.get_objects(wanted) if self._objects is not None else store.get_many(wanted)
+        )
+        now = self._clock()
+        result = _Sorted({}, {}, [], [])
+        for key, name in names.items():
+            if (raw := stored.get(name)) is None:
+                continue
+            try:
+                if not now < raw.expires_at:  # in this way, because it may be no number
+                    result.expired.append(key)
+                    continue
+                if (opened := self._opened(name, raw, shared)) is None:
+                    continue
+            except (ValueError, TypeError, AttributeError):
+                result.junk.append(key)
+                continue
+            one, near = opened
+            if not one.standing.useful:
+                result.expired.append(key)
+                continue
+            result.found[key] = one
+            if near is not None:
+                result.near[name] = near
+        return result
+
+    def _opened(self, name: str, raw: StoredEntry | StoredObject, shared: bool) -> tuple[Found, Kept | None] | None:
         """Return what was found and what of it to keep near; None if another version of this library wrote it."""
         now = self._clock()
         if self._objects is not None:
@@ -265,24 +310,23 @@ class Shelf:
         value = cast("bytes", raw.value)
         if (entry := decode(name, value)) is None:
             return None
-        self._statistics.read(key, len(value))
         if self._near is None and not shared:
             return Found(entry, self._freshness.standing(entry, now), partial(_itself, entry.data), len(value)), None
         back = kept(name, entry, adopt=True)
-        return self._found(back, now), back
+        return self._found(back, now)._replace(size=len(value)), back
 
     def _found(self, opened: Kept, now: float) -> Found:
         return Found(opened.entry, self._freshness.standing(opened.entry, now), opened.original.copy, opened.size)
 
-    def _mark_outdated(self, key: str, store: CacheStore) -> None:
+    def _mark_outdated(self, key: str, at: float, store: CacheStore) -> None:
         name = self.name(key)
         found = self.read((key,), False, store).get(key)
         store.delete_many([name])  # which also revokes the lease of whoever is fetching what was before
         if found is None or not found.standing.while_failing:
             return
-        entry = found.entry._replace(expires_at=min(found.entry.expires_at, self._clock()), outdated=True)
+        entry = found.entry._replace(expires_at=min(found.entry.expires_at, at), outdated=True)
         with suppress(TypeError):  # it was stored before, so it can be again
-            self.writing(key, entry).put()
+            self._statistics.evicted(self._evicted(self.writing(key, entry).put()))
 
     def _sweep(self, keys: Iterable[str], store: CacheStore) -> None:
         """Drop the expired among these keys."""

@@ -17,7 +17,7 @@ _LONGEST_SECONDS = 1.0  # now and then a store has to see that its entries are u
 class Ticket:
     """Stands for the outcome of a look-up."""
 
-    number: int
+    mark: object
     since: float = 0.0
     until: float = float("-inf")
     tallies: tuple[Tally, ...] = ()
@@ -26,7 +26,7 @@ class Ticket:
 
 
 class Tickets:
-    """Numbers that grow with every change to a cache.
+    """Marks that are replaced with every change to a cache.
 
     Args:
         clock: The cache's, in seconds.
@@ -34,15 +34,15 @@ class Tickets:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._number = 0
+        self._mark = object()
 
     def revoke(self) -> None:
         """Make all tickets void: something was stored, dropped, or changed by others; for any thread."""
-        self._number += 1
+        self._mark = object()  # in one step: of two threads that do so at once, none brings an earlier mark back
 
     def issue(self) -> Ticket:
         """Return a ticket that stands for nothing yet; changes from now on make it void."""
-        return Ticket(self._number)
+        return Ticket(self._mark)
 
     def grant(
         self,
@@ -63,12 +63,12 @@ class Tickets:
         """
         now = self._clock()
         until = min((answer.good_until for answer in answers), default=now)
-        return Ticket(ticket.number, now, min(until, now + _LONGEST_SECONDS), tallies, near, near_until)
+        return Ticket(ticket.mark, now, min(until, now + _LONGEST_SECONDS), tallies, near, near_until)
 
     def honours(self, ticket: Ticket) -> bool:
         """Return whether a ticket is good."""
         return (
-            ticket.number == self._number
+            ticket.mark is self._mark
             and ticket.since - CLOCK_SKEW <= self._clock() < ticket.until
             and (ticket.near is None or ticket.near.honours(ticket.near_until))
         )

@@ -1,8 +1,12 @@
 """A short text that tells two ways of asking one server apart."""
 
 import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
+
+from pydantic import BaseModel
 
 from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
 
@@ -30,10 +34,24 @@ def fingerprint(config: MCPServerConfig, limits: LimitsConfig) -> str:
         "limits": limits.model_dump(),
         "options": config.model_extra,
     }
-    return sha256(json.dumps(asked, sort_keys=True, default=_plain).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return sha256(json.dumps(_plain(asked)).encode("ascii")).hexdigest()[:32]
 
 
 def _plain(value: Any) -> Any:
+    """Return a value as JSON has it, in an order that depends on nothing but what is in it."""
     if callable(reveal := getattr(value, "get_secret_value", None)):
-        return reveal()  # its text is a mask, and the same for every secret
+        return _plain(reveal())  # its text is a mask, and the same for every secret
+    if isinstance(value, BaseModel):
+        return _plain(dict(value))  # its text may hold masks, too
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain({field.name: getattr(value, field.name) for field in fields(value)})
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in cast("Iterable[object]", value)]
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[object, object]", value).items()
+        return {"": sorted(([_plain(key), _plain(item)] for key, item in pairs), key=json.dumps)}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(_plain, cast("Iterable[object]", value)), key=json.dumps)
     return [type(value).__qualname__, repr(value)]

@@ -1,0 +1,43 @@
+"""Stores that fail, and hang, when they are told to."""
+
+from threading import Event
+
+from mcp_orchestra_memory import MemoryStore
+
+METHODS = frozenset(
+    {
+        *("get_many", "set_many", "delete_many", "clear", "count", "purge", "get_objects", "set_objects"),
+        *("acquire", "renew", "set_held", "release"),
+    }
+)
+
+
+class Switchable:
+    """Makes of a store one whose methods raise while it is ``down``, and wait while ``gate`` is closed."""
+
+    down = False
+
+    def __init__(self, *args, **options) -> None:
+        self.gate = Event()
+        self.gate.set()
+        super().__init__(*args, **options)
+
+    def __getattribute__(self, name: str) -> object:
+        method = super().__getattribute__(name)
+        if name not in METHODS or method is None:
+            return method
+        if self.down:
+            raise ConnectionError
+        self.gate.wait(30)
+        return method
+
+
+class SwitchableMemory(Switchable, MemoryStore):
+    """A store of objects."""
+
+
+class SwitchableBytes(SwitchableMemory):
+    """A store of bytes."""
+
+    get_objects = None
+    set_objects = None

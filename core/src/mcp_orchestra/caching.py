@@ -1,5 +1,6 @@
 """Makes the cache that a configuration asks for."""
 
+import os
 import time
 
 from mcp_orchestra.cache import Freshness, ResourceCache
@@ -9,12 +10,12 @@ from mcp_orchestra.config.loader import LoadedConfig
 __all__ = ["open_cache"]
 
 
-def open_cache(loaded: LoadedConfig, *, store_timeout: float = 0.25, near: bool = True) -> ResourceCache:
+def open_cache(loaded: LoadedConfig, *, store_timeout: float | None = None, near: bool = True) -> ResourceCache:
     """Open the configured backend and return the cache over it.
 
     Args:
         loaded: The configuration.
-        store_timeout: Seconds that a call to the backend may take, if it is one that has to be waited for.
+        store_timeout: Seconds that a call to the backend may take; what the configuration says by default.
         near: Whether to keep decoded entries in memory, as far as the configuration says.
 
     Raises:
@@ -27,7 +28,7 @@ def open_cache(loaded: LoadedConfig, *, store_timeout: float = 0.25, near: bool 
         store=backend.open(),
         blocking=backend.spec.blocking,
         clock=time.time if backend.spec.persistent else time.monotonic,
-        store_timeout=store_timeout,
+        store_timeout=rules.timeout if store_timeout is None else store_timeout,
         freshness=Freshness(
             ttl_policy=rules.ttl_policy,
             max_stale=rules.max_stale,
@@ -36,8 +37,16 @@ def open_cache(loaded: LoadedConfig, *, store_timeout: float = 0.25, near: bool 
         ),
         near_entries=rules.near_entries if near else 0,
         near_seconds=rules.near_seconds,
-        partitions={
-            server_id: fingerprint(config, config.limits(orchestration))
-            for server_id, config in loaded.config.mcp_servers.items()
-        },
+        partitions=_partitions(loaded),
     )
+
+
+def _partitions(loaded: LoadedConfig) -> dict[str, str]:
+    user = f"{getattr(os, 'getuid', int)()} {os.environ.get('HOME', '')}"
+    partitions: dict[str, str] = {}
+    for server_id, config in loaded.config.mcp_servers.items():
+        bound = loaded.transports.get(server_id)
+        runs_here = bound is not None and bound.spec.spawns_process
+        limits = config.limits(loaded.config.orchestration)
+        partitions[server_id] = fingerprint(config, limits, user=user if runs_here else None)
+    return partitions

@@ -11,7 +11,7 @@ from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import MCPOrchestratorException, NoMCPAvailableError, ResourceFetchError
 from mcp_orchestra.failover import attempt_of, may_ask_another
 from mcp_orchestra.handout import Handout
-from mcp_orchestra.parts import server_part
+from mcp_orchestra.parts import copied_part, server_part
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
 from mcp_orchestra.tasks import run_all
@@ -89,7 +89,8 @@ class Gatherer:
                 f"no server declares the domain {domain!r}",
                 {"domain": domain, "known_domains": self.registry.get_domains(), "candidates": {}},
             )
-        candidates = self.router.order(Question(kind="domain", value=domain), declaring)
+        enabled = [info for info in declaring if info.config.enabled]
+        candidates = self.router.order(Question(kind="domain", value=domain), enabled)
         attempts: list[Mapping[str, Any]] = []
         found = await self._first(candidates, attempts) or await self._stale(candidates)
         if found is None and not attempts and await self.connections.revive(candidates):
@@ -103,7 +104,7 @@ class Gatherer:
                 {
                     "domain": domain,
                     "known_domains": self.registry.get_domains(),
-                    "candidates": {info.server_id: states[info.server_id] for info in candidates},
+                    "candidates": {info.server_id: states[info.server_id] for info in declaring},
                 },
             )
         last = attempts[-1]
@@ -151,12 +152,12 @@ class Gatherer:
         servers = self.registry.get_connected_servers()
         down: set[str] = set()
         if self.cache.serves_stale:
-            servers = self.registry.get_all_servers()
+            servers = [info for info in self.registry.get_all_servers() if info.config.enabled]
             down = {resources_key(info.server_id) for info in servers if not info.connected}
         answers = await self.cache.lookup([resources_key(info.server_id) for info in servers], failing=down)
         for info in servers:
             if (answer := answers.get(resources_key(info.server_id))) is not None:
-                self._refresh(info, answer)
+                self._follow(info, answer)
         return [info for info in servers if info.connected or resources_key(info.server_id) in answers], answers
 
     async def _entry(self, info: MCPServerInfo) -> dict[str, Any]:
@@ -172,9 +173,12 @@ class Gatherer:
         key = resources_key(info.server_id)
         return await self.cache.fetch(key, lambda: fetch_resources(connection), fall_back=fall_back)
 
-    def _refresh(self, info: MCPServerInfo, answer: Answer) -> None:
-        if answer.stale and info.connected:
-            connection = self.connections[info.server_id]
+    def _follow(self, info: MCPServerInfo, answer: Answer) -> None:
+        """See to it that what is served from the cache is or becomes up to date, as far as its server can be asked."""
+        if (connection := self.connections.get(info.server_id)) is None or not info.connected:
+            return
+        connection.cover_cached(answer.data)
+        if answer.stale:
             self.cache.refresh(resources_key(info.server_id), lambda: fetch_resources(connection))
 
     async def _first(
@@ -184,7 +188,7 @@ class Gatherer:
         for info in candidates:
             key = resources_key(info.server_id)
             if (answer := (await self.cache.lookup([key])).get(key)) is not None:
-                self._refresh(info, answer)
+                self._follow(info, answer)
                 return answer.copy()
             if not info.connected:
                 continue
@@ -214,12 +218,14 @@ class Gatherer:
 def _assemble(
     ticket: Ticket, version: int, servers: Sequence[MCPServerInfo], answers: Mapping[str, Answer]
 ) -> _Assembled:
-    parts = {info.name: (info, answers[resources_key(info.server_id)]) for info in servers}
+    found = {info.name: (info, answers[resources_key(info.server_id)]) for info in servers}
+    shared = {name: _part(info, answer, answer.data) for name, (info, answer) in found.items()}
     return _Assembled(
         ticket=ticket,
         registry_version=version,
-        shared={name: _part(info, answer, answer.data) for name, (info, answer) in parts.items()},
-        copies={name: partial(_entry, info, answer) for name, (info, answer) in parts.items()},
+        shared=shared,
+        # Of the part and not of the server, which may be another one by the time somebody looks.
+        copies={name: partial(copied_part, shared[name], answer.copy) for name, (_, answer) in found.items()},
     )
 
 

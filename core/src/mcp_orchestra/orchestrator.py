@@ -330,6 +330,7 @@ class MCPOrchestrator:
         if self._cache is not None:
             self._replaced.append(self._cache)
             self._cache = None
+        self._warm_start.closed()  # what it knows is of the configuration before
         self._registry = registry
         self._loaded = loaded
         return loaded

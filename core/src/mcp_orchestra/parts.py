@@ -1,11 +1,11 @@
 """The shape of a server's part of what is gathered, as the API document has it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mcp_orchestra.registry import MCPServerInfo
 
-__all__ = ["server_part"]
+__all__ = ["copied_part", "server_part"]
 
 
 def server_part(info: MCPServerInfo, resources: Mapping[str, Any], *, stale: bool = False) -> dict[str, Any]:
@@ -17,3 +17,13 @@ def server_part(info: MCPServerInfo, resources: Mapping[str, Any], *, stale: boo
         "resources": resources,
     }
     return part | {"stale": True} if stale else part
+
+
+def copied_part(part: Mapping[str, Any], resources: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a copy of a server's part, given what makes a copy of its resources."""
+    return {
+        **part,
+        "domains": [*part["domains"]],
+        "capabilities": [*part["capabilities"]],
+        "resources": resources(),
+    }

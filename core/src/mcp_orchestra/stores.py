@@ -36,7 +36,8 @@ class CacheStore(Protocol):
 
     Any method may raise: the cache then treats the call as a miss. A store that cannot be reached raises, and soon, an
     ``OSError`` such as ``ConnectionError`` or ``TimeoutError``: the cache then leaves it alone for a moment instead of
-    making every question wait. Any other exception is taken as the failure of that one call.
+    making every question wait. Any other exception, and an ``OSError`` that says that there is no room (``ENOSPC``), is
+    taken as the failure of that one call.
 
     Keys are any text, the empty one and lone surrogates included; values are any bytes, of any length.
     """

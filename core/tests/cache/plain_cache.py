@@ -8,8 +8,12 @@ from mcp_orchestra.cache import Fetched
 
 
 class PlainCache(ResourceCache):
-    async def lookup(self, keys: Sequence[str], *, failing: Collection[str] = ()) -> dict[str, dict[str, Any]]:
-        return {key: answer.copy() for key, answer in (await super().lookup(keys, failing=failing)).items()}
+    async def lookup(
+        self, keys: Sequence[str], *, failing: Collection[str] = (), whole: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        return {
+            key: answer.copy() for key, answer in (await super().lookup(keys, failing=failing, whole=whole)).items()
+        }
 
     async def fetch(
         self, key: str, fetch: Callable[[], Awaitable[Fetched]], *, fall_back: bool = True

@@ -230,6 +230,9 @@ class InOrder:
 class Nobody:
     """In place of connections: no server can be asked."""
 
+    def get(self, server_id: str) -> None:
+        return None
+
     def __getitem__(self, server_id: str) -> object:
         raise MCPConnectionError(f"nobody asks {server_id}")
 
@@ -339,3 +342,13 @@ async def test_what_another_process_changes_shows_in_the_next_gather(registry, s
     assert found == {"A": part("new"), "B": part(KEYS[1])}
     for one in (cache, other):
         await one.aclose()
+
+
+async def test_what_was_gathered_does_not_change_afterwards(gatherer, registry):
+    for _ in range(3):
+        found = await gatherer.gather()
+    registry.mark_disconnected("a", "gone")
+    registry.get_server("b").config.domains.append("more")
+
+    assert found == WHOLE
+    assert dict(found) == WHOLE

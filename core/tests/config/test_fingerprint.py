@@ -278,3 +278,10 @@ def test_the_digest_is_the_same_in_every_process():
     }
 
     assert len(found) == 1
+
+
+def test_s33_a_server_that_runs_as_another_user_is_asked_as_another_principal():
+    config, limits = MCPServerConfig(name="A", transport="stdio", command="a"), LimitsConfig()
+
+    digests = {fingerprint(config, limits, user=user) for user in (None, "0 /root", "1000 /somewhere")}
+    assert len(digests) == 3

@@ -1,6 +1,7 @@
 """Keeps the trouble a cache store may make away from those who ask the cache."""
 
 import asyncio
+import errno
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from mcp_orchestra.stores import CacheStore
 __all__ = ["Reading", "StoreGuard"]
 
 T = TypeVar("T")
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a store may raise that takes no more, and can be read all the same."""
 
 
 def _nothing(store: CacheStore) -> None:
@@ -318,7 +322,7 @@ class StoreGuard:
                 reason = "no answer in time"
             case _:
                 reason = type(error).__name__
-        if isinstance(error, (ConnectionError, TimeoutError)):
+        if isinstance(error, OSError) and error.errno not in _FULL:
             self._breaker.failed()
         self._troubles.failed(reason, error)
         return otherwise

@@ -202,11 +202,10 @@ class ResourceCache:
             and ``servers`` (the counters of each server).
         """
         items = self._guard.call(self._count_items, 0)
-        report = self._statistics.report()
+        report = self._statistics.report(items)
         servers = report.pop("servers")
         return {
             **report,
-            "cached_items": items,
             "errors": self._troubles.count,
             "available": not self._guard.resting,
             "notices": self._notices(),
@@ -238,15 +237,24 @@ class ResourceCache:
         nothing: dict[str, dict[str, Any]] = {}
         return self._guard.call(partial(self._shelf.describe, tuple(dict.fromkeys(keys))), nothing)
 
-    async def lookup(self, keys: Sequence[str], *, failing: Collection[str] = ()) -> dict[str, Answer]:
+    async def lookup(
+        self, keys: Sequence[str], *, failing: Collection[str] = (), whole: bool = False
+    ) -> dict[str, Answer]:
         """Return what may be served of ``keys`` in one call to the store; counts a hit or a miss for each distinct key.
 
         Fresh entries, stale ones that are to be refreshed behind (see `refresh`), and for the keys in ``failing``,
         whose server is known to be out of order, those within ``max_stale``.
+
+        Args:
+            keys: The keys.
+            failing: Those of servers that are out of order.
+            whole: Return nothing, and count nothing, unless everything is found.
         """
         distinct = tuple(dict.fromkeys(keys))
         found = await self._shelf.aget(distinct)
         answers = self._answers(found, failing, revalidate=True)
+        if whole and len(answers) < len(distinct):
+            return {}
         self._statistics.looked_up(distinct, answers, [key for key, answer in answers.items() if answer.stale])
         return answers
 

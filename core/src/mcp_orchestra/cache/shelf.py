@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from secrets import token_hex
 from typing import Any, NamedTuple, cast
 
 from mcp_orchestra.cache.abilities import Abilities
@@ -14,9 +15,11 @@ from mcp_orchestra.cache.keys import server_of
 from mcp_orchestra.cache.near import NearCache
 from mcp_orchestra.cache.statistics import Statistics
 from mcp_orchestra.cache.troubles import StoreTroubles
-from mcp_orchestra.stores import CacheStore, StoredEntry, StoredObject
+from mcp_orchestra.stores import CacheStore, GrantsLeases, StoredEntry, StoredObject
 
 __all__ = ["Found", "Shelf", "Writing"]
+
+_TAKE_OVER_SECONDS = 1.0
 
 
 class Found(NamedTuple):
@@ -172,7 +175,7 @@ class Shelf:
             key: Its key.
             entry: The entry.
             wanted: As in `Writing`.
-            holder: Who holds the lease on the key, without which it is not stored.
+            holder: Who holds the lease on the key, without which it is not stored; None to take it from whoever does.
 
         Raises:
             TypeError: The data cannot be kept; the message says where.
@@ -186,8 +189,13 @@ class Shelf:
         value, data = encode(name, entry)
         back = kept(name, entry._replace(data=data), adopt=True)
         stored = StoredEntry(value, expires_at)
-        if holder is not None and (leases := self._leases) is not None:
-            return Writing(key, lambda: leases.set_held(name, stored, holder), back, len(value), True, wanted)
+        if (leases := self._leases) is not None:
+            put = (
+                partial(self._take_over, leases, name, stored)
+                if holder is None
+                else partial(leases.set_held, name, stored, holder)
+            )
+            return Writing(key, put, back, len(value), True, wanted)
         return Writing(key, lambda: store.set_many({name: stored}), back, len(value), False, wanted)
 
     def write(self, writing: Writing) -> None:
@@ -248,6 +256,18 @@ class Shelf:
         found = "a negative number" if isinstance(number, int) else type(number).__name__
         self._troubles.failed(f"{method} must return how many entries were {which}, not {found}")
         return 0
+
+    def _take_over(self, leases: GrantsLeases, name: str, stored: StoredEntry) -> int | None:
+        """Store an entry, whoever is fetching its key.
+
+        Not with ``set_many``: over a network that may arrive when we have long ceased to wait for it, and after an
+        invalidation by somebody else, which a lease does not survive.
+        """
+        holder = token_hex(8)
+        if not leases.acquire(name, holder, _TAKE_OVER_SECONDS):
+            self._store.delete_many([name])  # which revokes the other's lease: what he fetches is older
+            leases.acquire(name, holder, _TAKE_OVER_SECONDS)
+        return leases.set_held(name, stored, holder)
 
     def _put(self, writing: Writing, name: str) -> object:
         try:

@@ -101,8 +101,8 @@ class Statistics:
         with self._lock:
             self._tally(key).bytes_written += size
 
-    def report(self) -> dict[str, Any]:
-        """Return all counters: those of the API document first, ``servers`` last."""
+    def report(self, cached_items: int) -> dict[str, Any]:
+        """Return all counters, those of the API document first, of which the number of fresh entries is one."""
         with self._lock:
             tallies = [self._others, *self._servers.values()]
             total = Tally(*(sum(getattr(t, name) for t in tallies) for name in Tally.__slots__))
@@ -116,6 +116,7 @@ class Statistics:
             "evictions": expired + room,
             "total_requests": total.hits + total.misses,
             "hit_rate": _rate(total.hits, total.misses),
+            "cached_items": cached_items,
             "evictions_by_cause": {"expired": expired, "room": room},
             **counted,
             "servers": servers,

@@ -13,7 +13,7 @@ from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
 __all__ = ["fingerprint"]
 
 
-def fingerprint(config: MCPServerConfig, limits: LimitsConfig) -> str:
+def fingerprint(config: MCPServerConfig, limits: LimitsConfig, *, user: str | None = None) -> str:
     """Return a digest of where a server is, as whom it is asked, and how much of its answers is taken.
 
     Two configurations with the same digest get the same answers, so they may share cached ones; other credentials are
@@ -23,6 +23,7 @@ def fingerprint(config: MCPServerConfig, limits: LimitsConfig) -> str:
     Args:
         config: The server's configuration, with secrets filled in.
         limits: The limits in force for it.
+        user: The user of the operating system, for a server that runs as that user and may read the files of his.
 
     Returns:
         32 hexadecimal digits.
@@ -33,6 +34,7 @@ def fingerprint(config: MCPServerConfig, limits: LimitsConfig) -> str:
         "mode": config.mode,
         "limits": limits.model_dump(),
         "options": config.model_extra,
+        "user": user,
     }
     return sha256(json.dumps(_plain(asked)).encode("ascii")).hexdigest()[:32]
 

@@ -126,6 +126,8 @@ class CacheConfig(_Model):
     """Seconds beyond its time to live that an entry is served at once and refreshed behind; 0 = never."""
     ttl_jitter: int | float = Field(default=0, ge=0, le=1, allow_inf_nan=False)
     """The largest part by which a time to live is cut at random (0.1: up to a tenth), so that not all end together."""
+    timeout: Seconds = 0.25
+    """Seconds that a call to a backend on disk or over a network may take; the server is asked instead."""
     near_entries: int = Field(default=1000, ge=0)
     """Decoded entries that are kept in memory in front of a backend on disk or over a network; 0 = none."""
     near_seconds: int | float = Field(default=1, ge=0, le=86_400, allow_inf_nan=False)

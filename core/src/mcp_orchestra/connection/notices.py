@@ -58,6 +58,8 @@ class Notices:
         self._contents: Listening | None = None
         self._subscribing: Subscribing | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._covering: asyncio.Task[None] | None = None
+        self._covered = False
         offered = client.server_capabilities
         modern = client.protocol_version in MODERN_PROTOCOL_VERSIONS
         subscribable = bool(offered.resources and offered.resources.subscribe)
@@ -82,6 +84,7 @@ class Notices:
         Args:
             uris: All resources whose contents are kept, not only new ones.
         """
+        self._covered = True
         if self._subscribing is not None:
             await self._subscribing.cover(uris)
         if not self._contents_told:
@@ -98,8 +101,22 @@ class Notices:
             contents = self._contents = self._listen(uris=uris, replaces=contents)
         await contents.fetching("resources")
 
+    def cover_cached(self, uris: Callable[[], Collection[str]]) -> None:
+        """Have contents covered that are served without having been read over this connection; does not wait.
+
+        Args:
+            uris: Returns all of them; asked once for a connection, if at all.
+        """
+        if not self._covered:
+            self._covering = asyncio.create_task(self.cover(uris()), name=f"cover {self._name}")
+            self._tasks.add(self._covering)
+            self._covering.add_done_callback(self._tasks.discard)
+            self._covered = True
+
     def stop(self) -> None:
         """Have nothing told any more."""
+        if self._covering is not None:
+            self._covering.cancel()
         for part in (self._lists, self._contents, self._subscribing):
             if part is not None:
                 part.stop()

@@ -4,9 +4,10 @@ import asyncio
 import contextvars
 import dataclasses
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import mcp_types as types
 from mcp import Client
@@ -180,6 +181,15 @@ class Connection:
         """
         if self._notices is not None:
             await self._notices.cover(uris)
+
+    def cover_cached(self, resources: Mapping[str, Mapping[str, Any]]) -> None:
+        """Have it covered, without waiting, that changes of resources are told which an earlier connection has read.
+
+        Args:
+            resources: All of them, as `fetch_resources` returned them.
+        """
+        if self._notices is not None:
+            self._notices.cover_cached(lambda: [one["uri"] for one in resources.values() if "contents" in one])
 
     async def revive(self, seconds: float) -> bool:
         """Make a planned attempt now, and return whether the server is connected after it.

@@ -127,5 +127,17 @@ def benchmarks(session: nox.Session) -> None:
         session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """The long runs: a million steps of the cache's state machine, 20 000 on each real store, a minute of histories."""
+    install(session, "test")
+    short = {"MCP_ORCHESTRA_TEST_STEPS": "20000", "MCP_ORCHESTRA_TEST_SECONDS": "60"}
+    session.run("pytest", "-s", "tests/soak", *session.posargs, env=short)
+    memory = ("-k", "over_objects or over_bytes", "core/tests/cache/test_machine.py")
+    session.run("pytest", "-s", *memory, *session.posargs, env={"MCP_ORCHESTRA_TEST_STEPS": "1000000"})
+    waiting = ("-k", "not over_objects and not over_bytes", "core/tests/cache/test_machine.py")
+    session.run("pytest", "-s", *waiting, *session.posargs, env={"MCP_ORCHESTRA_TEST_STEPS": "100000"})
+
+
 if __name__ == "__main__":
     nox.main()

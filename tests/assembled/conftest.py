@@ -2,20 +2,30 @@
 
 import asyncio
 import gc
+import inspect
+import json
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from mcp_orchestra import MCPConfig, MCPOrchestrator
+from mcp_orchestra.caching import open_cache
 from mcp_orchestra.testing.servers import serve, server_command
+from mcp_orchestra.testing.valkey import ValkeyServer
 
 Configure = Callable[..., MCPOrchestrator]
+Until = Callable[..., Awaitable[Any]]
+
+PATIENT = 5.0
+"""Seconds."""
 
 
 @pytest.fixture
@@ -104,3 +114,114 @@ def leftovers() -> Callable[[], dict[str, Any]]:
         }
 
     return count
+
+
+@pytest.fixture
+def until() -> Until:
+    """Wait until a condition holds, for ten seconds at most, and return what it returned: ``await until(condition)``.
+
+    The condition may be a function or a coroutine function.
+    """
+
+    async def wait(condition: Callable[[], Any], *, seconds: float = 10) -> Any:
+        async with asyncio.timeout(seconds):
+            while True:
+                outcome = condition()
+                if inspect.isawaitable(outcome):
+                    outcome = await outcome
+                if outcome:
+                    return outcome
+                await asyncio.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[ValkeyServer]:
+    """A real server for all tests, in which each has a namespace of its own."""
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "disk", "redis"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Every built-in cache backend in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def cache(backend: str, valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a configuration says to use the backend: an empty one, and patient, for the machine may be busy."""
+    monkeypatch.setitem(open_cache.__kwdefaults__, "store_timeout", PATIENT)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    namespace = f"test-{uuid.uuid4().hex}"
+    patient = {"connect_timeout": PATIENT, "socket_timeout": PATIENT}
+    options: dict[str, dict[str, Any]] = {
+        "memory": {},
+        "disk": {"timeout": PATIENT},
+        "redis": {"url": valkey.url, "namespace": namespace, **patient},
+    }
+    return {"backend": backend, "options": options[backend]}
+
+
+class Deployment:
+    """Orchestrators over files that differ in one line from one that says ``backend: memory``.
+
+    Args:
+        folder: Where the files are.
+        cache: What the line says, in which everything about the cache stands.
+    """
+
+    def __init__(self, folder: Path, cache: dict[str, Any]) -> None:
+        self.cache = cache
+        self._folder = folder
+        self._made: list[MCPOrchestrator] = []
+
+    def __call__(
+        self,
+        servers: dict[str, dict[str, Any]],
+        *,
+        fail_fast: bool = False,
+        timeout: float = 20,
+        **rules: Any,
+    ) -> MCPOrchestrator:
+        """Write the file and return an orchestrator over it; ``rules`` are those of ``orchestration.cache``."""
+        lines = ["mcp_servers:"]
+        for key, fields in servers.items():
+            lines.append(f"  {key}: {json.dumps({'name': key.title(), 'timeout': timeout, **fields})}")
+        lines += ["orchestration:", f"  fail_fast: {json.dumps(fail_fast)}"]
+        on_memory = f"  cache: {json.dumps({'backend': 'memory', 'options': {}, **rules})}"
+        text = "\n".join([*lines, on_memory, ""])
+        path = self._folder / f"{uuid.uuid4().hex}.yaml"
+        path.write_text(text.replace(on_memory, f"  cache: {json.dumps({**self.cache, **rules})}"))
+        differing = [
+            pair for pair in zip(text.splitlines(), path.read_text().splitlines(), strict=True) if len(set(pair)) > 1
+        ]
+        assert len(differing) == (self.cache["backend"] != "memory")
+        self._made.append(MCPOrchestrator(path))
+        return self._made[-1]
+
+    async def close(self) -> None:
+        """Close all orchestrators."""
+        for orchestrator in self._made:
+            await orchestrator.close()
+
+
+@pytest.fixture
+async def deploy(serving: object, tmp_path: Path, cache: dict[str, Any]) -> AsyncIterator[Deployment]:
+    """Make orchestrators from server fields by id, over configuration files; they are closed at the end."""
+    deployment = Deployment(tmp_path, cache)
+    yield deployment
+    await deployment.close()
+
+
+@pytest.fixture
+def silent() -> Iterator[Callable[[int], socket.socket]]:
+    """Listen on ports and never answer, until the socket is closed: ``silent(port).close()``."""
+    with ExitStack() as stack:
+
+        def listen(port: int) -> socket.socket:
+            # The kernel takes connections and what is sent over them; nobody reads it.
+            return stack.enter_context(socket.create_server(("127.0.0.1", port), backlog=100))
+
+        yield listen

@@ -11,12 +11,6 @@ from mcp_orchestra.testing.servers import ScriptedServer, ServerProcess
 pytestmark = pytest.mark.anyio
 
 TOOLS = ("echo", "put", "offer")
-BACKENDS = ["memory"]
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    return request.param
 
 
 @pytest.fixture(params=["auto", "legacy"])
@@ -25,13 +19,13 @@ def era(request):
 
 
 @pytest.fixture
-async def telling(configure, serving, stdio, transport, era, backend):
+async def telling(configure, serving, stdio, transport, era, cache):
     """An orchestrator over one server that changes when its tools are called."""
     if transport == "stdio":
         fields = stdio(name="a", tools=",".join(TOOLS))
     else:
         fields = await serving(ScriptedServer("a", tools=TOOLS), transport)
-    orchestrator = configure({"a": {**fields, "mode": era, "timeout": 20}}, cache={"backend": backend})
+    orchestrator = configure({"a": {**fields, "mode": era, "timeout": 20}}, cache=cache)
     await orchestrator.initialize()
     return orchestrator
 
@@ -84,9 +78,9 @@ async def test_s33_a_tool_that_is_added_is_in_the_next_listing(telling):
     await becomes(lambda: names(telling), {"echo", "put", "offer", "count"})
 
 
-async def test_s33_what_has_not_changed_is_not_fetched_again(configure, serving, era, backend):
+async def test_s33_what_has_not_changed_is_not_fetched_again(configure, serving, era, cache):
     server = ScriptedServer("a", tools=TOOLS)
-    orchestrator = configure({"a": {**await serving(server), "mode": era}}, cache={"backend": backend})
+    orchestrator = configure({"a": {**await serving(server), "mode": era}}, cache=cache)
     await texts(orchestrator)
     await streams(server, 2 if era == "auto" else 0)
     before = await texts(orchestrator)
@@ -105,10 +99,10 @@ async def test_s33_what_has_not_changed_is_not_fetched_again(configure, serving,
 @pytest.mark.parametrize("ending", ["end_streams", "break_streams"])
 @pytest.mark.parametrize("http", ["sse", "streamable-http"])
 async def test_s33_streams_that_end_are_opened_again_and_what_went_unheard_is_found(
-    configure, serving, backend, http, ending
+    configure, serving, cache, http, ending
 ):
     server = ScriptedServer("a", tools=TOOLS)
-    orchestrator = configure({"a": await serving(server, http)}, cache={"backend": backend})
+    orchestrator = configure({"a": await serving(server, http)}, cache=cache)
     before = await texts(orchestrator)
     await streams(server, 2)
     getattr(server.notifier, ending)()
@@ -120,10 +114,10 @@ async def test_s33_streams_that_end_are_opened_again_and_what_went_unheard_is_fo
 
 
 @pytest.mark.parametrize("http", ["sse", "streamable-http"])
-async def test_s33_a_server_that_was_restarted_is_asked_anew_and_tells_anew(configure, era, backend, http):
+async def test_s33_a_server_that_was_restarted_is_asked_anew_and_tells_anew(configure, era, cache, http):
     async with ServerProcess(http, name="a", tools=",".join(TOOLS)) as process:
         fields = {"transport": http, "url": process.url, "mode": era, "timeout": 20}
-        orchestrator = configure({"a": fields}, cache={"backend": backend})
+        orchestrator = configure({"a": fields}, cache=cache)
         await orchestrator.initialize()
         before = await texts(orchestrator)
         await orchestrator.call_tool("put", {"uri": "res://a/new", "text": "new"})

@@ -259,7 +259,7 @@ async def test_s15_cancelling_the_entry_of_a_session_leaves_nothing(configure, s
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert leftovers()["tasks"] == before["tasks"]
+        await until(lambda: leftovers()["tasks"] == before["tasks"])
 
 
 async def test_s14_thirty_cycles_leave_no_task_descriptor_or_child(configure, processes, leftovers):

@@ -29,7 +29,15 @@ _VALUES = {
     "64_kib": b"\r\n" * 32768,
     "1_mib": bytes(range(256)) * 4096,
     "more_than_1_mib": bytes(reversed(range(256))) * 4096 + b"\0",
+    "nearly_2_mib": bytes(range(256)) * 8100 + b"\0end",
 }
+
+_LARGE_VALUES = {
+    "2_mib": bytes(range(256)) * 8192,
+    "more_than_16_mib": bytes(range(256)) * 65536 + b"\0end",
+}
+
+_NOT_DROPPED = 25
 
 
 class EntryTests(StoreTests):
@@ -43,6 +51,15 @@ class EntryTests(StoreTests):
         assert (len(returned), hash(returned)) == (len(value), hash(value))
         assert returned == value
 
+    @pytest.mark.parametrize("value", _LARGE_VALUES.values(), ids=_LARGE_VALUES)
+    def test_a_large_value_comes_back_whole_or_not_at_all(self, store: CacheStore, value: bytes) -> None:
+        store.set_many({"a": entry(b"old")})
+        store.set_many({"a": entry(value)})
+        returned = store.get_many(["a"])
+        if "a" in returned:
+            found = returned["a"].value
+            assert (type(found), len(found), hash(found)) == (bytes, len(value), hash(value))
+
     def test_an_entry_comes_back_as_a_stored_entry(self, store: CacheStore) -> None:
         store.set_many({"a": entry()})
         returned = store.get_many(["a"])
@@ -54,6 +71,22 @@ class EntryTests(StoreTests):
         entries = {f"key {n}": entry(b"%d" % n, n) for n in range(20)}
         store.set_many(entries)
         assert dict(store.get_many(list(entries))) == entries
+
+    @pytest.mark.parametrize("number", [32, 500, 2000])
+    def test_a_call_may_have_many_keys(self, store: CacheStore, number: int) -> None:
+        keys = [f"key {n}" for n in range(number)]
+        some = {key: entry(key.encode(), 1) for key in keys[:: number // 20]}
+        store.set_many(some)
+        assert dict(store.get_many(keys)) == some
+        assert store.delete_many(keys) == len(some)
+        assert dict(store.get_many(keys)) == {}
+        every = {key: entry(key.encode(), 2) for key in keys}
+        assert type(store.set_many(every)) is int
+        returned = dict(store.get_many(keys))
+        assert len(returned) >= _NOT_DROPPED
+        assert returned == {key: every[key] for key in returned}
+        assert store.count(0.0) == store.delete_many(keys) == len(returned)
+        assert dict(store.get_many(keys)) == {}
 
     def test_keys_without_an_entry_are_absent(self, store: CacheStore) -> None:
         store.set_many({"a": entry(b"1"), "b": entry(b"2")})

@@ -1,6 +1,8 @@
 """Keys are any text, and no two of them are the same."""
 # ruff: noqa: D102, S101 - tests assert, and their names say what they are about
 
+from random import Random
+
 import pytest
 
 from mcp_orchestra.stores import CacheStore
@@ -46,8 +48,20 @@ _LOOK_ALIKES = {
     "braces": ["{a}b", "{a}c", "a", "{a}", "{{a}}", "{}"],
     "patterns": ["*", "a*", "a?", "ab", "[ab]", "a%", "a_"],
     "same_at_the_start": ["k" * 10_000, "k" * 9_999, "k" * 9_999 + "l", "k" * 255, "k" * 256],
+    "same_for_10_000": ["k" * 10_000, "k" * 10_001, "k" * 10_000 + "l", "k" * 10_000 + "lk", "k" * 10_002],
+    "same_for_64_ki": ["k" * 65_535, "k" * 65_536, "k" * 65_535 + "l", "k" * 65_536 + "l", "k" * 65_537],
+    "same_for_500_000": ["k" * 500_000, "k" * 500_001, "k" * 500_000 + "l"],
+    "to_crc_32": ["plumless", "buckeroo"],
+    "to_adler_32": ["bdb", "cbc"],
+    "to_fnv_1a": ["costarring", "liquid"],
+    "to_djb2": ["hetairas", "mentioner"],
+    "to_hash_code": ["Aa", "BB"],
+    "to_md5": [f"TEXTCOLLBYfGiJUETHQ4h{x}cKSMd5zYpgqf1YRDhkmxHkhPWptrkoyz28wnI9V0aHeAuaKnak" for x in "AE"],
     "empty_or_nothing": ["", "None", "null", "nil", "False"],
 }
+
+_BATCH = 2000
+_STORED, _NOT_STORED = 30 * _BATCH, 170 * _BATCH  # so many pairs that even of 32 bits some would be the same
 
 
 class KeyTests(StoreTests):
@@ -73,3 +87,15 @@ class KeyTests(StoreTests):
             key, _ = entries.popitem()
             assert store.delete_many([key]) == 1
             assert dict(store.get_many(keys)) == entries
+
+    def test_of_very_many_keys_none_is_taken_for_another(self, store: CacheStore) -> None:
+        random = Random(0)  # noqa: S311  # the same keys in every run
+        keys = [f"{random.getrandbits(64):016x}" for _ in range(_STORED + _NOT_STORED)]
+        batches = [keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH)]
+        for batch in batches[: _STORED // _BATCH]:
+            store.set_many({key: entry(key.encode()) for key in batch})
+        stored = set(keys[:_STORED])
+        for batch in batches:
+            returned = store.get_many(batch)
+            assert stored.issuperset(returned)
+            assert [key for key, found in returned.items() if found != entry(key.encode())] == []

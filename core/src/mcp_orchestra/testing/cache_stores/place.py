@@ -7,7 +7,7 @@ from functools import cache
 from mcp_orchestra.stores import CacheStore, StoredEntry
 from mcp_orchestra.testing.store_process import StoreProcess
 
-__all__ = ["Place", "StoreFactory", "entry", "tomorrow", "until"]
+__all__ = ["PATIENCE", "Place", "StoreFactory", "entry", "tomorrow", "until"]
 
 StoreFactory = Callable[[], CacheStore]
 """Opens a store; two calls in one test open the same place, if the store has one."""

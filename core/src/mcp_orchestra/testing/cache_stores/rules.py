@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from inspect import getattr_static
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
@@ -10,18 +12,27 @@ import pytest
 from mcp_orchestra.stores import CacheStore
 from mcp_orchestra.testing.cache_stores.place import Place, StoreFactory
 
-__all__ = ["DECLARED", "StoreTests", "needs", "needs_of"]
+__all__ = ["DECLARED", "Interruption", "StoreTests", "claims", "needs"]
 
 _TestT = TypeVar("_TestT", bound=Callable[..., object])
 
-DECLARED: frozenset[str] = frozenset({"factory", "persistent", "shared", "abilities", "not_applicable", "steps"})
+Interruption = Callable[[], AbstractContextManager[object]]
+"""Cuts the stores that are open off from their place for as long as a block lasts."""
+
+DECLARED: frozenset[str] = frozenset(
+    {"factory", "interrupt", "persistent", "shared", "abilities", "not_applicable", "steps"}
+)
 """What an author may define in a subclass, beside names of his own."""
 
 _NEEDS = "needs_of_the_store"
 
 
 def needs(*what: str | type) -> Callable[[_TestT], _TestT]:
-    """Mark a test that is only for stores that declare all of this: ``"persistent"``, ``"shared"`` or an ability."""
+    """Mark a test that is only for stores of which all of this holds.
+
+    Args:
+        what: An ability, or ``"persistent"``, ``"shared"``, ``"openable twice"`` or ``"interrupt"``.
+    """
 
     def mark(test: _TestT) -> _TestT:
         setattr(test, _NEEDS, what)
@@ -30,10 +41,10 @@ def needs(*what: str | type) -> Callable[[_TestT], _TestT]:
     return mark
 
 
-def needs_of(test: object) -> tuple[str | type, ...]:
-    """Return what a test was marked with by `needs`."""
+def claims(cls: "type[StoreTests]", test: object) -> bool:
+    """Return whether a class declares all that a test was marked with by `needs`."""
     found: tuple[str | type, ...] = getattr(test, _NEEDS, ())
-    return found
+    return all(_CONDITIONS[need](cls) if isinstance(need, str) else need in cls.abilities for need in found)
 
 
 class StoreTests:
@@ -60,6 +71,11 @@ class StoreTests:
         )
 
     @pytest.fixture
+    def interrupt(self) -> Interruption:
+        """Return what cuts open stores off from their place: for a store that `TellsOfChanges`, if its author can."""
+        raise NotImplementedError(f"{type(self).__name__} has no fixture named interrupt")
+
+    @pytest.fixture
     def place(self, factory: StoreFactory) -> Iterator[Place]:
         """Return where stores are opened."""
         place = Place(factory)
@@ -74,3 +90,11 @@ class StoreTests:
     def steps_to_take(self) -> int:
         """Return for how many steps the state machine runs."""
         return int(os.environ.get("MCP_ORCHESTRA_TEST_STEPS", self.steps))
+
+
+_CONDITIONS: Mapping[str, Callable[[type[StoreTests]], bool]] = {
+    "persistent": lambda cls: cls.persistent,
+    "shared": lambda cls: cls.shared,
+    "openable twice": lambda cls: cls.shared or not cls.persistent,  # else a second one need not even open
+    "interrupt": lambda cls: getattr_static(cls, "interrupt") is not getattr_static(StoreTests, "interrupt"),
+}

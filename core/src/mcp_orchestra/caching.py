@@ -1,11 +1,16 @@
 """Makes the cache that a configuration asks for."""
 
 import os
+import platform
 import time
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from mcp_orchestra.cache import Freshness, ResourceCache
 from mcp_orchestra.config.fingerprint import fingerprint
-from mcp_orchestra.config.loader import LoadedConfig
+from mcp_orchestra.config.loaded import BoundTransport, LoadedConfig
+from mcp_orchestra.config.models import MCPServerConfig
 
 __all__ = ["open_cache"]
 
@@ -42,11 +47,36 @@ def open_cache(loaded: LoadedConfig, *, store_timeout: float | None = None, near
 
 
 def _partitions(loaded: LoadedConfig) -> dict[str, str]:
-    user = f"{getattr(os, 'getuid', int)()} {os.environ.get('HOME', '')}"
-    partitions: dict[str, str] = {}
-    for server_id, config in loaded.config.mcp_servers.items():
-        bound = loaded.transports.get(server_id)
-        runs_here = bound is not None and bound.spec.spawns_process
-        limits = config.limits(loaded.config.orchestration)
-        partitions[server_id] = fingerprint(config, limits, user=user if runs_here else None)
-    return partitions
+    return {
+        server_id: fingerprint(
+            config,
+            config.limits(loaded.config.orchestration),
+            place=_place(config, loaded.transports.get(server_id)),
+        )
+        for server_id, config in loaded.config.mcp_servers.items()
+    }
+
+
+def _place(config: MCPServerConfig, bound: BoundTransport | None) -> str | None:
+    """Return where this process is, if with the same configuration another server would be reached elsewhere."""
+    host = platform.node()
+    if bound is not None and bound.spec.spawns_process:
+        # It sees the files of this user and of its folder, and may find credentials and data there.
+        user, home = getattr(os, "getuid", int)(), os.environ.get("HOME", "")
+        return f"{host} {user} {home} {_folder((config.model_extra or {}).get('cwd'))}"
+    return host if _is_loopback(config.url) else None
+
+
+def _folder(given: object) -> str:
+    try:
+        return str(Path(given if isinstance(given, str) else "").absolute())
+    except OSError:  # this process's own folder is gone
+        return ""
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or host.endswith(".localhost") or ip_address(host).is_loopback
+    except ValueError:
+        return False

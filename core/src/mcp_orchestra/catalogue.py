@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mcp_orchestra.cache import Answer, Fetched, ResourceCache, tools_key
 from mcp_orchestra.connection.faults import METHOD_NOT_FOUND
@@ -38,6 +38,9 @@ __all__ = ["Catalogue", "ToolInfo"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 _SEPARATOR = "__"
+_FIELDS = {"name", "title", "description", "input_schema", "output_schema", "annotations"}
+_SECOND_LOOK_SECONDS = 5.0
+"""So often the servers are asked anew for a tool that none seems to have: made-up names must not keep them busy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +79,10 @@ class _Listed:
     def names(self, server_id: str) -> frozenset[str]:
         """Return the names of a server's tools."""
         answer = self.answers.get(server_id)
-        return frozenset(tool["name"] for tool in answer.data["tools"]) if answer is not None else frozenset()
+        return frozenset(tool["name"] for tool in _tools(answer.data)) if answer is not None else frozenset()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Catalogue:
     """The tools of all servers."""
 
@@ -90,6 +93,7 @@ class Catalogue:
     fail_fast: bool
     _claims: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     """The names that each server's tools had when they were last listed."""
+    _looked_again_at: float = float("-inf")
 
     async def tools(self) -> list[ToolInfo]:
         """Return the tools of every connected server, in priority order; one that cannot list its own is left out.
@@ -186,7 +190,7 @@ class Catalogue:
             reachable = [info for info in servers if info.connected]
         listed = await self._listed(reachable)
         found, own = listed.having((tool, name), reachable)
-        if not found and not listed.failures:
+        if not found and not listed.failures and self._may_look_again():
             listed = await self._listed(reachable, refresh=True)
             found, own = listed.having((tool, name), reachable)
         if found:
@@ -209,6 +213,13 @@ class Catalogue:
             f"no connected server offers the tool {name!r}{hint}", {"tool": name, "delivered": "no", "near": near}
         )
 
+    def _may_look_again(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_again_at < _SECOND_LOOK_SECONDS:
+            return False
+        self._looked_again_at = now
+        return True
+
     async def _listed(self, servers: Sequence[MCPServerInfo], *, refresh: bool = False) -> _Listed:
         """Return each server's tools, or why it cannot list them."""
         keys = {info.server_id: tools_key(info.server_id) for info in servers}
@@ -221,7 +232,7 @@ class Catalogue:
         async def one(info: MCPServerInfo) -> None:
             key = keys[info.server_id]
             try:
-                answer = cached.get(key) or await self.cache.fetch(key, lambda: self._fetch(info))
+                answer = cached.get(key) or await self._ask(info, key)
             except MCPOrchestratorException as error:
                 logger.warning("%s", error.message)
                 listed.failures[info.server_id] = error
@@ -233,6 +244,10 @@ class Catalogue:
 
         await run_all(map(one, servers))
         return listed
+
+    async def _ask(self, info: MCPServerInfo, key: str) -> Answer:
+        patience = self.connections[info.server_id].request_timeout
+        return await self.cache.fetch(key, lambda: self._fetch(info), patience=patience)
 
     async def _fetch(self, info: MCPServerInfo) -> Fetched:
         client = self.connections[info.server_id].client
@@ -260,7 +275,7 @@ class Catalogue:
         for info in self.registry.get_all_servers():
             seen: set[str] = set()
             answer = listed.answers.get(info.server_id)
-            for tool in answer.copy()["tools"] if answer is not None else ():
+            for tool in _tools(answer.copy()) if answer is not None else ():
                 own = tool["name"]
                 if own in seen:
                     continue  # the first of a server's own namesakes is the one that a call reaches
@@ -274,3 +289,10 @@ class Catalogue:
                     "tool": own,
                 }
                 yield ToolInfo(**named)
+
+
+def _tools(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the tools in what is cached under a server's key, where anybody may have put anything."""
+    found = data.get("tools")
+    tools = cast("list[object]", found) if isinstance(found, list) else []
+    return [cast("dict[str, Any]", one) for one in tools if isinstance(one, dict) and one.keys() >= _FIELDS]

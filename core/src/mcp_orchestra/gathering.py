@@ -1,7 +1,7 @@
 """Answers questions for resources: of all servers at once, of the best server for a domain, of one URI."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import MCPOrchestratorException, NoMCPAvailableError, ResourceFetchError
 from mcp_orchestra.failover import attempt_of, may_ask_another
 from mcp_orchestra.handout import Handout
-from mcp_orchestra.parts import copied_part, server_part
+from mcp_orchestra.parts import copied_part, listed, server_part
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
 from mcp_orchestra.tasks import run_all
@@ -45,6 +45,7 @@ class Gatherer:
     router: Router
     fail_fast: bool
     _assembled: _Assembled | None = None
+    _failing: set[str] = field(default_factory=set[str])
 
     async def gather(self) -> dict[str, Any]:
         """Return the resources of every connected server under its display name, in priority order.
@@ -153,17 +154,22 @@ class Gatherer:
         down: set[str] = set()
         if self.cache.serves_stale:
             servers = [info for info in self.registry.get_all_servers() if info.config.enabled]
-            down = {resources_key(info.server_id) for info in servers if not info.connected}
+            down = {resources_key(i.server_id) for i in servers if not i.connected or i.server_id in self._failing}
         answers = await self.cache.lookup([resources_key(info.server_id) for info in servers], failing=down)
         for info in servers:
             if (answer := answers.get(resources_key(info.server_id))) is not None:
                 self._follow(info, answer)
+                if not answer.stale:
+                    self._note(info, failing=False)
         return [info for info in servers if info.connected or resources_key(info.server_id) in answers], answers
 
     async def _entry(self, info: MCPServerInfo) -> dict[str, Any]:
         try:
-            return _entry(info, await self._fetch(info))
+            answer = await self._fetch(info)
+            self._note(info, failing=answer.stale)
+            return _entry(info, answer)
         except MCPOrchestratorException as error:
+            self._note(info, failing=True)
             if self.fail_fast:
                 raise _fetch_error(info, error) from error
             return {**server_part(info, {}), "error": error.message}
@@ -171,13 +177,19 @@ class Gatherer:
     async def _fetch(self, info: MCPServerInfo, *, fall_back: bool = True) -> Answer:
         connection = self.connections[info.server_id]
         key = resources_key(info.server_id)
-        return await self.cache.fetch(key, lambda: fetch_resources(connection), fall_back=fall_back)
+        return await self.cache.fetch(
+            key, lambda: fetch_resources(connection), fall_back=fall_back, patience=connection.request_timeout
+        )
+
+    def _note(self, info: MCPServerInfo, *, failing: bool) -> None:
+        """Note whether a server fails: who asks next need not wait to find out if there is a copy for him."""
+        (self._failing.add if failing else self._failing.discard)(info.server_id)
 
     def _follow(self, info: MCPServerInfo, answer: Answer) -> None:
         """See to it that what is served from the cache is or becomes up to date, as far as its server can be asked."""
         if (connection := self.connections.get(info.server_id)) is None or not info.connected:
             return
-        connection.cover_cached(answer.data)
+        connection.cover_cached(lambda: [one["uri"] for one in listed(answer.data) if "contents" in one])
         if answer.stale:
             self.cache.refresh(resources_key(info.server_id), lambda: fetch_resources(connection))
 
@@ -205,14 +217,14 @@ class Gatherer:
         if not self.cache.serves_stale:
             return None
         keys = [resources_key(info.server_id) for info in candidates]
-        answers = await self.cache.lookup(keys, failing=keys)
+        answers = await self.cache.lookup(keys, failing=keys, counts=False)  # each was counted as a miss before
         return next((answers[key].copy() for key in keys if key in answers), None)
 
     async def _owners(self, uri: str, servers: Sequence[MCPServerInfo]) -> set[str]:
         """Return the ids of the servers that are known to list the URI."""
         keys = {resources_key(info.server_id): info.server_id for info in servers}
-        cached = await self.cache.lookup(list(keys))
-        return {keys[key] for key, answer in cached.items() if any(e["uri"] == uri for e in answer.data.values())}
+        cached = await self.cache.lookup(list(keys), counts=False)  # it is asked where to ask, and not for an answer
+        return {keys[key] for key, answer in cached.items() if any(one["uri"] == uri for one in listed(answer.data))}
 
 
 def _assemble(

@@ -1,6 +1,6 @@
 """A dict whose parts are copied when somebody reaches for them, and not before."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -18,14 +18,18 @@ class Handout(dict[str, Any]):
 
     Args:
         shared: The data; its values are not to be changed.
-        copies: For each key what makes a copy of its value.
+        copies: For each key what makes a copy of its value; those of others belong to the caller already.
     """
 
     __slots__ = ("_copies", "_own")
 
-    def __init__(self, shared: Mapping[str, Any], copies: Mapping[str, Callable[[], Any]]) -> None:
+    def __init__(
+        self,
+        shared: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+        copies: Mapping[str, Callable[[], Any]] | None = None,
+    ) -> None:
         super().__init__(shared)
-        self._copies = copies
+        self._copies = copies or {}
         self._own: set[str] | None = None
 
     def __getitem__(self, key: str) -> Any:
@@ -35,7 +39,9 @@ class Handout(dict[str, Any]):
             own = self._own = set()
         if key in own:
             return value
-        value = self._copies[key]()
+        if (copy := self._copies.get(key)) is None:
+            return value
+        value = copy()
         super().__setitem__(key, value)
         own.add(key)
         return value

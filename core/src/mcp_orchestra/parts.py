@@ -1,11 +1,11 @@
 """The shape of a server's part of what is gathered, as the API document has it."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
 from mcp_orchestra.registry import MCPServerInfo
 
-__all__ = ["copied_part", "server_part"]
+__all__ = ["copied_part", "listed", "server_part"]
 
 
 def server_part(info: MCPServerInfo, resources: Mapping[str, Any], *, stale: bool = False) -> dict[str, Any]:
@@ -27,3 +27,10 @@ def copied_part(part: Mapping[str, Any], resources: Callable[[], Mapping[str, An
         "capabilities": [*part["capabilities"]],
         "resources": resources(),
     }
+
+
+def listed(resources: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
+    """Yield the resources among what is cached under a server's key, where anybody may have put anything."""
+    for resource in resources.values():
+        if isinstance(resource, Mapping) and "uri" in resource:
+            yield cast("Mapping[str, Any]", resource)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,9 @@ from mcp_orchestra.registry import MCPRegistry
 __all__ = ["WarmStart"]
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+_REST_SECONDS = 5.0
+"""How long after a start that failed the next one is begun, as long as there is something to answer from."""
 
 
 class WarmStart:
@@ -27,6 +31,8 @@ class WarmStart:
         self._opened: tuple[MCPRegistry, ResourceCache] | None = None
         self._waiting: set[asyncio.Future[None]] = set()
         self._starting: set[asyncio.Task[object]] = set()
+        self._resting_until = 0.0
+        self._failed = False
 
     def opened(self, registry: MCPRegistry, cache: ResourceCache) -> None:
         """Say that the configuration was loaded and its cache opened, in the course of a start."""
@@ -47,6 +53,8 @@ class WarmStart:
         Raises:
             Exception: What the start raised.
         """
+        if time.monotonic() < self._resting_until and (answer := await self._cached()) is not None:
+            return answer  # the servers were not there a moment ago
         opened = asyncio.get_running_loop().create_future()
         starting = asyncio.ensure_future(self._bring_up())
         starting.add_done_callback(_retrieve)
@@ -77,14 +85,21 @@ class WarmStart:
         if not servers or len(answers) < len(servers):
             return None  # somebody would be missing who may well be there
         return {
-            info.name: server_part(info, answer.copy(), stale=answer.stale or info.connection_error is not None)
+            info.name: server_part(
+                info, answer.copy(), stale=answer.stale or self._failed or info.connection_error is not None
+            )
             for info, answer in zip(servers, map(answers.__getitem__, keys), strict=True)
         }
 
     def _ended(self, starting: asyncio.Future[object]) -> None:
         self._starting.discard(starting)
-        if starting.cancelled() or (error := starting.exception()) is None:
+        if starting.cancelled():
             return
+        if (error := starting.exception()) is None:
+            self._failed = False
+            return
+        self._failed = True
+        self._resting_until = time.monotonic() + _REST_SECONDS
         if not (isinstance(error, MCPConnectionError) and error.context.get("cause") == "closed"):
             logger.warning("answered from the cache, but the servers cannot be connected: %s", error)
 

@@ -26,10 +26,14 @@ class Switchable:
         method = super().__getattribute__(name)
         if name not in METHODS or method is None:
             return method
-        if self.down:
-            raise ConnectionError
-        self.gate.wait(30)
-        return method
+
+        def call(*args):
+            if self.down:
+                raise ConnectionError
+            self.gate.wait(30)
+            return method(*args)
+
+        return call
 
 
 class SwitchableMemory(Switchable, MemoryStore):

@@ -9,7 +9,7 @@ from mcp_orchestra import ResourceCache, StoredEntry
 from mcp_orchestra.cache import Fetched, Freshness
 from mcp_orchestra.cache.entry import Entry, encode
 from mcp_orchestra.cache.freshness import CLOCK_SKEW
-from mcp_orchestra.connection.listing import Freshness as Hints
+from mcp_orchestra.connection.listing import Hints
 from mcp_orchestra_memory import MemoryStore
 
 DAY = 24 * 3600.0

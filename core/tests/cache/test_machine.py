@@ -87,3 +87,24 @@ def test_s36_what_was_outdated_while_the_store_hung_is_so_since_then_and_not_sin
         state.store_hangs(("invalidate", "b"), [("outdate", "a")])
         state.lookup(["a"], {"a"})
         state.cleanup()
+
+
+def test_s30_a_ticket_is_not_honoured_before_what_it_stands_for_was_stored() -> None:
+    with example(OverObjects) as state:
+        state.time_passes(16)
+        state.fetch([("a", False)], set(), None, True, meanwhile=[], late=[])
+        state.clock_is_put_back(6)
+        state.look_up_with_a_ticket(["a"])
+        state.clock_is_put_back(6)
+        state.show_the_ticket()
+        state.lookup(["a"], set())
+
+
+def test_s35_what_was_fetched_too_late_to_be_kept_does_not_take_the_stale_entry_with_it() -> None:
+    with example(OverObjects, max_stale=4) as state:
+        state.set_data("a", {})
+        state.store_goes_down()
+        state.fetch([("a", False)], set(), None, True, meanwhile=[("outdate", "a")], late=[])
+        state.the_statistics_add_up()
+        state.store_comes_up()
+        state.lookup(["a"], {"a"})

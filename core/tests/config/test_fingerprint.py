@@ -24,7 +24,7 @@ from mcp_orchestra import (
 from mcp_orchestra.cache import Fetched
 from mcp_orchestra.config.fingerprint import fingerprint
 from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
-from mcp_orchestra.connection.listing import Freshness as Hints
+from mcp_orchestra.connection.listing import Hints
 from mcp_orchestra_memory import MemoryStore
 from pydantic import BaseModel, SecretStr
 
@@ -280,8 +280,8 @@ def test_the_digest_is_the_same_in_every_process():
     assert len(found) == 1
 
 
-def test_s33_a_server_that_runs_as_another_user_is_asked_as_another_principal():
+def test_s33_a_server_that_runs_elsewhere_is_another_principal_s():
     config, limits = MCPServerConfig(name="A", transport="stdio", command="a"), LimitsConfig()
 
-    digests = {fingerprint(config, limits, user=user) for user in (None, "0 /root", "1000 /somewhere")}
+    digests = {fingerprint(config, limits, place=place) for place in (None, "here 0 /home", "there 0 /home")}
     assert len(digests) == 3

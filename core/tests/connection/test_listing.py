@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp_orchestra.config.models import LimitsConfig
-from mcp_orchestra.connection.listing import CursorExpiredError, Freshness, collect
+from mcp_orchestra.connection.listing import CursorExpiredError, Hints, collect
 from mcp_orchestra.errors import ResourceFetchError
 
 pytestmark = pytest.mark.anyio
@@ -108,7 +108,7 @@ HINTS = st.fixed_dictionaries(
 @settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(HINTS, min_size=1))
 def test_s33_an_entry_of_several_answers_takes_the_smallest_time_and_the_narrowest_scope(answers):
-    freshness = Freshness()
+    freshness = Hints()
     for answer in answers:
         freshness.add(SimpleNamespace(**answer))
     times = [a["ttl_ms"] for a in answers if isinstance(a.get("ttl_ms"), int) and a["ttl_ms"] > 0]
@@ -120,7 +120,7 @@ def test_s33_an_entry_of_several_answers_takes_the_smallest_time_and_the_narrowe
 @settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(HINTS), st.randoms())
 def test_s33_the_order_of_the_answers_does_not_matter(answers, random):
-    one, other = Freshness(), Freshness()
+    one, other = Hints(), Hints()
     for answer in answers:
         one.add(SimpleNamespace(**answer))
     random.shuffle(answers)

@@ -1,9 +1,12 @@
 """Stores that keep the contract, and stores that each break one rule of it: the tests of the tests run on them."""
 
+import hashlib
+import pickle
 import sqlite3
 import threading
 import time
 import unicodedata
+import zlib
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -61,6 +64,15 @@ class InMemory:
 
     def close(self):
         pass
+
+
+@contextmanager
+def cut_off(path):
+    """Let no store on this path look for changes while the block lasts."""
+    sign = path.with_suffix(".cut")
+    sign.touch()
+    yield
+    sign.unlink()
 
 
 class OnDisk:
@@ -207,6 +219,8 @@ class OnDisk:
     def look(self, changed, db, last):
         select = "SELECT number, key FROM changes WHERE number > ? AND sender IS NOT ? ORDER BY number"
         while not self.closing.wait(self.look_every):
+            if self.path.with_suffix(".cut").exists():
+                continue
             begun = time.monotonic()
             for number, key in db.execute(select, [last, self.skipped()]).fetchall():
                 last = number
@@ -237,6 +251,33 @@ class StripsValues(InMemory):
 class CutsLongValues(InMemory):
     def set_many(self, entries):
         return super().set_many({key: entry._replace(value=entry.value[:65536]) for key, entry in entries.items()})
+
+
+class CutsValuesOfNearly2MiB(InMemory):
+    def set_many(self, entries):
+        return super().set_many({key: entry._replace(value=entry.value[:1_500_000]) for key, entry in entries.items()})
+
+
+class CutsValuesOf8MiB(InMemory):
+    def set_many(self, entries):
+        return super().set_many({key: entry._replace(value=entry.value[: 1 << 23]) for key, entry in entries.items()})
+
+
+class KeepsWhatALargeValueReplaces(InMemory):
+    def set_many(self, entries):
+        return super().set_many({key: entry for key, entry in entries.items() if len(entry.value) < 1 << 24})
+
+
+class AnswersForFewKeys(InMemory):
+    def get_many(self, keys):
+        if len(keys) > 30:
+            raise sqlite3.OperationalError("too many SQL variables")
+        return super().get_many(keys)
+
+
+class DeletesFewKeys(InMemory):
+    def delete_many(self, keys):
+        return super().delete_many(list(keys)[:999])
 
 
 class DropsEmptyValues(InMemory):
@@ -323,6 +364,31 @@ class StripsKeys(OtherKeys):
 class CutsKeysAtNul(OtherKeys):
     def form(self, key):
         return key.partition("\0")[0]
+
+
+class CutsKeysAt10000(OtherKeys):
+    def form(self, key):
+        return key[:10_000]
+
+
+class CutsKeysAt65536(OtherKeys):
+    def form(self, key):
+        return key[:65_536]
+
+
+class KeepsChecksumsOfKeys(OtherKeys):
+    def form(self, key):
+        return str(zlib.crc32(key.encode("utf-8", "surrogatepass")))
+
+
+class KeepsMd5OfKeys(OtherKeys):
+    def form(self, key):
+        return hashlib.md5(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Keeps32BitsOfKeys(OtherKeys):
+    def form(self, key):
+        return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 class CutsLongKeys(OtherKeys):
@@ -594,6 +660,42 @@ class EndsLeasesEarly(OnDisk):
         super().lease(db, key, holder, seconds / 2)
 
 
+class LooksBeforeItStores(OnDisk):
+    def set_held(self, key, entry, holder):
+        with self.changing() as db:
+            if self.holder_of(db, key) != holder:
+                return None
+        time.sleep(self.pause)
+        return self.set_many({key: entry})
+
+    pause = 0.0
+
+
+class LooksLongBeforeItStores(LooksBeforeItStores):
+    pause = 0.002
+
+
+class RevokesAfterDeleting(OnDisk):
+    def revoke_deleted(self, keys):
+        time.sleep(self.pause)
+        with self.changing() as db:
+            super().revoke(db, keys)
+
+    def delete_many(self, keys):
+        keys = list(keys)
+        with self.changing() as db:
+            self.publish(db, keys)
+            deleted = sum(db.execute("DELETE FROM entries WHERE key = ?", [self.key(key)]).rowcount for key in keys)
+        self.revoke_deleted(keys)
+        return deleted
+
+    pause = 0.0
+
+
+class RevokesLongAfterDeleting(RevokesAfterDeleting):
+    pause = 0.001
+
+
 class StoresForAnybody(OnDisk):
     def set_held(self, key, entry, holder):
         return self.set_many({key: entry})
@@ -692,6 +794,33 @@ class IsNeverInStep(OnDisk):
         return False
 
 
+class IsInStepWhenCutOff(OnDisk):
+    def in_step(self):
+        return True
+
+
+class ForgetsWhatItMissed(OnDisk):
+    """Begins anew after it was cut off, and does not say that changes may have been missed."""
+
+    def look(self, changed, db, last):
+        missing = False
+        while not self.closing.wait(self.look_every):
+            begun = time.monotonic()
+            if self.path.with_suffix(".cut").exists():
+                missing = True
+                continue
+            rows = db.execute(
+                "SELECT number, key FROM changes WHERE number > ? AND sender IS NOT ? ORDER BY number", [last, self.me]
+            ).fetchall()
+            for number, key in rows:
+                last = number
+                if not missing:
+                    changed(None if key is None else [key.decode("utf-8", "surrogatepass")])
+            missing = False
+            self.looked_at = begun
+        db.close()
+
+
 class IsAlwaysInStep(OnDisk):
     """Tells of changes after two seconds and says that it takes half a second."""
 
@@ -699,6 +828,47 @@ class IsAlwaysInStep(OnDisk):
 
     def in_step(self):
         return True
+
+
+# What is left behind
+
+
+class WritesWhenClosed(InMemory):
+    """Persistent for whoever closes it: after a crash what was deleted is there again."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+        if path.exists():
+            self.entries = pickle.loads(path.read_bytes())
+
+    get_objects = set_objects = None
+
+    def close(self):
+        self.path.write_bytes(pickle.dumps(self.entries))
+
+
+class WritesInPlace(WritesWhenClosed):
+    """Persistent at once, and in pieces: after a crash while it writes it does not open."""
+
+    def set_many(self, entries):
+        super().set_many(entries)
+        written = pickle.dumps(self.entries)
+        with self.path.open("wb") as file:
+            file.write(written[:99])
+            file.flush()
+            time.sleep(0.05)
+            file.write(written[99:])
+        return 0
+
+    def delete_many(self, keys):
+        deleted = super().delete_many(keys)
+        self.close()
+        return deleted
+
+    def clear(self):
+        super().clear()
+        self.close()
 
 
 # Objects and notices

@@ -11,12 +11,24 @@ pytest_plugins = ["pytester"]
 STORES = Path(__file__).with_name("stores.py").read_text(encoding="utf-8")
 
 IN_MEMORY = "abilities = (KeepsObjects,)"
-ON_DISK = "abilities = (GivesNotice, GrantsLeases, TellsOfChanges)\n    persistent = shared = True"
+ON_DISK = """abilities = (GivesNotice, GrantsLeases, TellsOfChanges)
+    persistent = shared = True
+
+    @pytest.fixture
+    def interrupt(self, tmp_path):
+        return partial(stores.cut_off, tmp_path / "store")
+"""
+IN_A_FILE = "persistent = True"
 
 BROKEN = {
     "ReturnsBytearrays": "test_a_value_comes_back_byte_for_byte",
     "StripsValues": "test_a_value_comes_back_byte_for_byte",
     "CutsLongValues": "test_a_value_comes_back_byte_for_byte",
+    "CutsValuesOfNearly2MiB": "test_a_value_comes_back_byte_for_byte",
+    "CutsValuesOf8MiB": "test_a_large_value_comes_back_whole_or_not_at_all",
+    "KeepsWhatALargeValueReplaces": "test_a_large_value_comes_back_whole_or_not_at_all",
+    "AnswersForFewKeys": "test_a_call_may_have_many_keys",
+    "DeletesFewKeys": "test_a_call_may_have_many_keys",
     "DropsEmptyValues": "test_a_value_comes_back_byte_for_byte",
     "ReturnsTuples": "test_an_entry_comes_back_as_a_stored_entry",
     "RoundsExpiry": "test_an_expiry_comes_back_exactly_as_it_was_given",
@@ -30,6 +42,11 @@ BROKEN = {
     "NormalizesKeys": "test_keys_that_look_alike_are_different_keys",
     "StripsKeys": "test_keys_that_look_alike_are_different_keys",
     "CutsKeysAtNul": "test_keys_that_look_alike_are_different_keys",
+    "CutsKeysAt10000": "test_keys_that_look_alike_are_different_keys",
+    "CutsKeysAt65536": "test_keys_that_look_alike_are_different_keys",
+    "KeepsChecksumsOfKeys": "test_keys_that_look_alike_are_different_keys",
+    "KeepsMd5OfKeys": "test_keys_that_look_alike_are_different_keys",
+    "Keeps32BitsOfKeys": "test_of_very_many_keys_none_is_taken_for_another",
     "CutsLongKeys": "test_keys_that_look_alike_are_different_keys",
     "TakesNoSurrogates": "test_any_text_is_a_key",
     "ReplacesSurrogates": "test_keys_that_look_alike_are_different_keys",
@@ -85,7 +102,20 @@ BROKEN_ON_DISK = {
     "TellsOnlyOfWhatWasThere": "test_it_tells_of_a_deletion_even_if_the_entry_is_gone_already",
     "TellsTooEarly": "test_who_is_told_of_a_change_reads_what_was_changed",
     "IsAlwaysInStep": "test_what_is_in_step_has_told_every_change_that_is_older_than_its_delay",
+    "IsInStepWhenCutOff": "test_what_is_cut_off_is_not_in_step_before_it_has_told_what_it_missed",
+    "ForgetsWhatItMissed": "test_what_is_cut_off_is_not_in_step_before_it_has_told_what_it_missed",
     "GivesNoticeInOneText": "test_its_notices_are_texts",
+}
+
+RACING = [
+    (store, f"test_what_a_{who}_invalidated_while_it_was_fetched_is_not_there_after_that")
+    for store in ("LooksBeforeItStores", "LooksLongBeforeItStores", "RevokesAfterDeleting", "RevokesLongAfterDeleting")
+    for who in ("thread", "process")
+]
+
+BROKEN_IN_A_FILE = {
+    "WritesWhenClosed": "test_what_was_dropped_before_a_process_was_killed_does_not_come_back",
+    "WritesInPlace": "test_a_place_where_a_process_was_killed_while_it_wrote_can_be_opened",
 }
 
 
@@ -107,6 +137,7 @@ import pytest
 from hypothesis import Phase, settings
 from mcp_orchestra.stores import GivesNotice, GrantsLeases, KeepsObjects, TellsOfChanges
 from mcp_orchestra.testing.cache_stores import CacheStoreTests
+import stores
 from stores import {store}
 
 class TestIt(CacheStoreTests):
@@ -147,6 +178,16 @@ def test_a_shared_store_that_breaks_a_rule_fails(run, store: str) -> None:
     outcomes = run(store, ON_DISK, BROKEN_ON_DISK[store], patience=1.0)
     assert outcomes["failed"] > 0
     assert "errors" not in outcomes
+
+
+@pytest.mark.parametrize(("store", "test"), RACING)
+def test_a_store_that_lets_an_outdated_result_in_fails(run, store: str, test: str) -> None:
+    assert run(store, ON_DISK, test) == {"failed": 1}
+
+
+@pytest.mark.parametrize("store", BROKEN_IN_A_FILE)
+def test_a_persistent_store_that_is_not_when_it_is_killed_fails(run, store: str) -> None:
+    assert run(store, IN_A_FILE, BROKEN_IN_A_FILE[store]) == {"failed": 1}
 
 
 def test_a_store_that_never_gets_in_step_passes_no_test_of_changes(run) -> None:

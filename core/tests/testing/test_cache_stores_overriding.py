@@ -40,6 +40,48 @@ def test_what_the_tests_use_is_not_replaced_either(name: str) -> None:
         declare({name: None})
 
 
+@pytest.mark.parametrize("name", ["place", "store", "factory", "interrupt", "listener", "_as_declared"])
+def test_a_fixture_of_another_attribute_does_not_take_the_place_of_what_the_tests_use(name: str) -> None:
+    with pytest.raises(TypeError, match=f"Declared.zz is a fixture named '{name}' and replaces the one of CacheStore"):
+        declare({"zz": pytest.fixture(name=name)(lambda self: None)})
+
+
+def test_fixtures_of_its_own_are_an_authors_business() -> None:
+    declare({"zz": pytest.fixture(name="server")(lambda self: None), "factory": pytest.fixture(lambda self: None)})
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        pytest.mark.xfail,
+        pytest.mark.skip(reason="slow"),
+        [pytest.mark.usefixtures("tmp_path"), pytest.mark.skipif(True, reason="not here")],
+    ],
+    ids=["xfail", "skip", "several"],
+)
+def test_a_class_that_is_marked_to_hide_failures_is_refused(marks) -> None:
+    with pytest.raises(TypeError, match=r"Declared is marked as (xfail|skip|skipif), which hides failures"):
+        declare({"pytestmark": marks})
+
+
+def test_a_base_that_is_marked_to_hide_failures_is_refused_and_named() -> None:
+    class Slow:
+        pytestmark = pytest.mark.skip
+
+    with pytest.raises(TypeError, match="Slow is marked as skip"):
+        type("Declared", (Slow, CacheStoreTests), {})
+
+
+def test_a_class_that_is_parametrized_with_a_fixture_of_the_tests_is_refused() -> None:
+    with pytest.raises(TypeError, match="Declared is parametrized with a fixture of CacheStoreTests"):
+        declare({"pytestmark": pytest.mark.parametrize(("n", "store"), [(1, None)])})
+
+
+def test_marks_that_hide_nothing_are_an_authors_business() -> None:
+    marks = [pytest.mark.usefixtures("tmp_path"), pytest.mark.parametrize("protocol", [2, 3])]
+    assert declare({"pytestmark": marks}).pytestmark == marks
+
+
 def test_a_test_that_is_replaced_two_classes_down_is_refused() -> None:
     class Base(declare({})):
         pass
@@ -86,6 +128,7 @@ from mcp_orchestra import KeepsObjects
 class Hidden:
     __test__ = False
 
+{before}
 class NotNamedLikeATest(Hidden, CacheStoreTests):
     abilities = (KeepsObjects,)
     {declared}
@@ -103,8 +146,8 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     """Runs a file with a class in it that declares this, and two of its tests."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
-    def run(declared: str = "", after: str = "") -> pytest.RunResult:
-        pytester.makepyfile(FILE.format(declared=declared, after=after))
+    def run(declared: str = "", before: str = "", after: str = "") -> pytest.RunResult:
+        pytester.makepyfile(FILE.format(declared=declared, before=before, after=after))
         return pytester.runpytest_inprocess("-rs", "-p", "no:cacheprovider", "-k", f"{TEST} or {OBJECT_TEST}")
 
     return run
@@ -124,6 +167,30 @@ def test_a_test_that_is_taken_away_later_fails_the_others(run) -> None:
     result = run(after=f"NotNamedLikeATest.{TEST} = None")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"*TypeError: NotNamedLikeATest.{TEST} replaces*"])
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"before": "@pytest.mark.xfail"},
+        {"before": "pytestmark = pytest.mark.skip(reason='slow')"},
+        {"after": f"pytest.mark.skipif(True, reason='not here')(NotNamedLikeATest.{TEST})"},
+        {"after": "NotNamedLikeATest.pytestmark = [pytest.mark.xfail]"},
+    ],
+    ids=["on_the_class", "in_the_module", "on_a_test", "later"],
+)
+def test_a_mark_that_hides_failures_is_an_error_wherever_it_comes_from(
+    run, monkeypatch: pytest.MonkeyPatch, where: dict[str, str]
+) -> None:
+    monkeypatch.setattr(getattr(CacheStoreTests, TEST), "pytestmark", [], raising=False)  # every class has this one
+    result = run(**where)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*is marked as *, which hides failures of CacheStoreTests*"])
+
+
+def test_an_authors_own_test_may_be_marked(run) -> None:
+    own = f"@pytest.mark.xfail\n    def test_own_{TEST}(self): raise AssertionError"
+    run(own).assert_outcomes(passed=2, xfailed=1, deselected=None)
 
 
 def test_a_class_without_a_factory_says_what_it_lacks(pytester: pytest.Pytester, run) -> None:

@@ -1,10 +1,7 @@
 """Whatever becomes of the file: the service goes on, and what is read is what was written."""
 
 import os
-import sqlite3
-from contextlib import closing
 
-import diskcache
 import pytest
 from mcp_orchestra import StoredEntry
 from mcp_orchestra_disk import DiskStore
@@ -76,39 +73,6 @@ def test_a_file_that_is_no_database_is_moved_aside(directory, open_store, conten
     assert str(directory / name) in notice
 
 
-def test_a_database_of_somebody_else_is_moved_aside_whole(directory, open_store):
-    directory.mkdir(mode=0o700)
-    with closing(sqlite3.connect(directory / "cache.db")) as connection, connection:
-        connection.execute("CREATE TABLE theirs (x)")
-        connection.execute("INSERT INTO theirs VALUES (5)")
-    store = open_store()
-    assert_it_works(store)
-
-    (name,) = broken(directory)
-    assert name in store.notices()[0]
-    with closing(sqlite3.connect(directory / name)) as connection:
-        assert connection.execute("SELECT x FROM theirs").fetchall() == [(5,)]
-
-
-def test_a_cache_of_another_program_is_moved_aside(directory, open_store):
-    directory.mkdir(mode=0o700)
-    with closing(diskcache.Cache(str(directory))) as cache:
-        cache["a"] = {"an": "object"}
-    store = open_store()
-
-    assert store.get_many(["a"]) == {}
-    assert_it_works(store)
-    assert len(broken(directory)) == 1
-
-
-def test_a_later_version_of_the_tables_is_moved_aside(filled, open_store, sql):
-    sql("PRAGMA user_version = 2")
-    store = open_store()
-    assert_it_works(store)
-
-    assert len(store.notices()) == 1
-
-
 @pytest.mark.parametrize("eighth", range(8))
 def test_of_a_truncated_database_nothing_wrong_is_read(filled, open_store, eighth):
     os.truncate(filled, filled.stat().st_size * eighth // 8)
@@ -159,16 +123,6 @@ def test_a_lost_part_of_a_value_is_noticed_though_the_database_is_in_order(direc
     assert broken(directory) == []
 
 
-def test_after_the_tables_vanished_it_takes_one_failure_to_begin_anew(filled, open_store, sql):
-    store = open_store()
-    sql("DROP TABLE Cache")
-    with pytest.raises(sqlite3.OperationalError):
-        store.get_many(KEYS)
-    assert_it_works(store)
-
-    assert len(store.notices()) == 1
-
-
 def test_everyone_who_has_a_broken_database_open_goes_over_to_the_next(filled, open_store, directory):
     stores = [open_store() for _ in range(3)]
     for store in stores:
@@ -183,13 +137,36 @@ def test_everyone_who_has_a_broken_database_open_goes_over_to_the_next(filled, o
     assert [store.get_many(["a"]) for store in stores] == [{}] * 3
 
 
-def test_of_broken_databases_three_are_kept(directory):
+def test_of_broken_databases_the_last_is_kept(directory):
     for number in range(5):
         DiskStore(directory, timeout=5.0).close()
         (directory / "cache.db").write_bytes(b"broken %d" % number)
     DiskStore(directory, timeout=5.0).close()
 
-    assert [(directory / name).read_bytes() for name in broken(directory)] == [b"broken 2", b"broken 3", b"broken 4"]
+    assert [(directory / name).read_bytes() for name in broken(directory)] == [b"broken 4"]
+
+
+def test_what_is_cleared_is_in_no_broken_database_either(directory, open_store):
+    DiskStore(directory, timeout=5.0).close()
+    (directory / "cache.db").write_bytes(b"private")
+    store = open_store()
+    assert len(store.notices()) == len(broken(directory)) == 1
+    store.clear()
+
+    assert broken(directory) == []
+    (notice,) = store.notices()
+    assert notice.startswith("1 times something could not be used as the cache database; it was deleted")
+
+
+def test_of_a_broken_database_that_was_deleted_there_is_no_more_talk(directory, open_store):
+    DiskStore(directory, timeout=5.0).close()
+    (directory / "cache.db").write_bytes(b"broken")
+    store = open_store()
+    assert len(store.notices()) == 1
+    for name in broken(directory):
+        (directory / name).unlink()
+
+    assert store.notices() == []
 
 
 def test_the_log_of_a_database_that_was_deleted_is_not_taken_for_that_of_the_next(directory, open_store, run_elsewhere):

@@ -11,7 +11,7 @@ from mcp_orchestra_disk import DiskStore
 class TestDiskStore(CacheStoreTests):
     persistent = True
     shared = True
-    abilities = {GrantsLeases, GivesNotice}  # noqa: RUF012
+    abilities = (GrantsLeases, GivesNotice)
 
     @pytest.fixture
     def factory(self, tmp_path) -> StoreFactory:

@@ -1,6 +1,9 @@
+from contextlib import closing
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
 
+import diskcache
 import pytest
 from mcp_orchestra import CacheStore, ConfigurationError, GivesNotice, GrantsLeases, StoredEntry, TellsOfChanges
 from mcp_orchestra.plugins import PluginManager
@@ -107,6 +110,21 @@ def test_a_directory_that_cannot_be_created_is_an_error_that_names_the_option(tm
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match=r"^orchestration\.cache\.options\.directory: .*; name a directory"):
         backend().open(DiskOptions(directory=str(tmp_path / below)))
+
+
+def test_a_directory_with_the_cache_of_another_program_is_an_error_that_names_the_option(tmp_path):
+    tmp_path.chmod(0o700)
+    with closing(diskcache.Cache(str(tmp_path))) as cache:
+        cache["precious"] = 1
+    with pytest.raises(ConfigurationError, match=r"^orchestration\.cache\.options\.directory: .* another program, or"):
+        backend().open(DiskOptions(directory=str(tmp_path)))
+
+
+def test_a_store_without_a_configuration_has_the_same_defaults():
+    defaults = {name: parameter.default for name, parameter in signature(DiskStore).parameters.items()}
+    options = DiskOptions().model_dump()
+
+    assert {name: defaults[name] for name in options} == options
 
 
 def test_an_unsafe_directory_is_an_error_that_says_what_to_do(tmp_path):

@@ -141,7 +141,7 @@ for number in range(30):
 end.set()
 thread.join()
 print(failed, len(store.get_many([f"child {n}" for n in range(30)])), len(store.notices()))
-print(store._database.run(lambda connection: bytes(connection.execute("PRAGMA integrity_check").fetchone()[0])))
+print(store._database.read(lambda connection: bytes(connection.execute("PRAGMA integrity_check").fetchone()[0])))
 store.close()
 other.close()
 """
@@ -149,6 +149,40 @@ other.close()
 
 def test_a_fork_in_the_middle_of_things_harms_neither_parent_nor_child(directory, run_elsewhere):
     assert run_elsewhere(FORKS, directory).splitlines() == ["0 30 0", "b'ok'"]
+
+
+FORK_BESIDE_A_LONG_CALL = """
+import os, sys, threading, warnings
+from mcp_orchestra import StoredEntry
+from mcp_orchestra_disk import DiskStore
+
+warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what this is about
+store = DiskStore(sys.argv[1], timeout=0.1)
+begun, end = threading.Event(), threading.Event()
+
+def take_long(connection):
+    connection.execute("SELECT COUNT(*) FROM Cache").fetchall()
+    begun.set()
+    assert end.wait(30.0)
+
+thread = threading.Thread(target=lambda: store._database.read(take_long))
+thread.start()
+assert begun.wait(30.0)
+if not (child := os.fork()):
+    assert store.set_many({"child": StoredEntry(b"x", 5e9)}) == 0
+    assert set(store.get_many(["child"])) == {"child"}
+    store.close()
+    os._exit(0)
+print(os.waitpid(child, 0)[1])  # which ends before the call does
+end.set()
+thread.join()
+print(*store.get_many(["child"]), store.set_many({"parent": StoredEntry(b"x", 5e9)}))
+store.close()
+"""
+
+
+def test_a_fork_does_not_wait_for_a_call_that_takes_long_and_the_child_can_go_on(directory, run_elsewhere):
+    assert run_elsewhere(FORK_BESIDE_A_LONG_CALL, directory).splitlines() == ["0", "child 0"]
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["one_store", "a_store_each"])

@@ -41,7 +41,6 @@ def test_while_another_process_writes_one_can_read_and_writing_times_out(open_st
     for write in (
         lambda: store.set_many({"a": entry(b"new")}),
         lambda: store.delete_many(["a"]),
-        store.clear,
         lambda: store.purge(0.0),
         lambda: store.acquire("a", "one", 5.0),
     ):
@@ -50,6 +49,18 @@ def test_while_another_process_writes_one_can_read_and_writing_times_out(open_st
     other.execute("ROLLBACK")
     assert store.set_many({"a": entry(b"new")}) == 0
     assert store.get_many(["a"]) == {"a": entry(b"new")}
+
+
+def test_everything_can_be_dropped_though_another_process_writes(open_store, locked):
+    store, other = open_store(timeout=0.02), open_store(timeout=0.02)
+    store.set_many({"a": entry()})
+    store.acquire("b", "one", 5.0)
+    writer = locked("BEGIN IMMEDIATE", "UPDATE Cache SET store_time = 0")
+    store.clear()
+    writer.execute("COMMIT")
+
+    assert other.get_many(["a"]) == store.get_many(["a"]) == {}
+    assert store.set_held("b", entry(), "one") is None
 
 
 def test_a_database_that_cannot_even_be_read_times_out(open_store, locked):
@@ -90,7 +101,7 @@ def test_a_thread_that_is_at_it_for_long_makes_the_others_time_out(open_store):
         begun.set()
         assert end.wait(30.0)
 
-    thread = Thread(target=lambda: store._database.run(take_long))
+    thread = Thread(target=lambda: store._database.read(take_long))
     thread.start()
     assert begun.wait(30.0)
     with pytest.raises(TimeoutError, match="busy in other threads"):
@@ -145,7 +156,7 @@ def test_as_long_as_the_directory_cannot_be_made_it_is_an_os_error(open_store, d
 
 def full(store, pages: int = 0) -> None:
     """Let the database not grow beyond what it is, or what is given, as on a full disk."""
-    store._database.run(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages or 1}"))
+    store._database.read(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages or 1}"))
 
 
 def test_on_a_full_disk_storing_is_an_error_and_nothing_of_it_is_kept(open_store):
@@ -212,13 +223,13 @@ def test_a_full_disk_does_not_keep_an_entry_alive(open_store, monkeypatch, direc
     store.acquire("d", "one", 5.0)
     other.get_many(["a"])
 
-    def no_space(connection: sqlite3.Connection, keys: object) -> int:
+    def no_space(connection: sqlite3.Connection, *arguments: object) -> int:
         connection.execute("PRAGMA max_page_count = 1")
         connection.execute("CREATE TABLE more AS SELECT zeroblob(10000000)")
         raise AssertionError("there was room")
 
     with monkeypatch.context() as patch:
-        patch.setattr("mcp_orchestra_disk.rows.delete", no_space)
+        patch.setattr("mcp_orchestra_disk.rows.delete_some", no_space)
         assert store.delete_many(["a", "b", "x"]) == 2
     assert other.get_many([*"abc"]) == {}
     assert store.set_held("d", entry(), "one") is None

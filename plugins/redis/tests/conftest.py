@@ -1,7 +1,10 @@
 """A real server for all tests, in which each test has a namespace of its own."""
 
+import socket
+import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -59,3 +62,47 @@ def raw(shared_server: ValkeyServer) -> Iterator["redis.Redis"]:
     """Return a client of the shared server that knows nothing of the store."""
     with redis.Redis(port=shared_server.port) as client:
         yield client
+
+
+@pytest.fixture
+def frequent_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the test wait less."""
+    monkeypatch.setattr("mcp_orchestra_redis.push._PING_SECONDS", 0.1)
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[Callable[[socket.socket], object]], int]]:
+    """Have a function serve each connection in a thread of its own, until the test ends; give the port."""
+    with ExitStack() as stack:
+        yield lambda serve: stack.enter_context(_served(serve))
+
+
+@contextmanager
+def _served(serve: Callable[[socket.socket], object]) -> Iterator[int]:
+    accepted: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def handle(connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            serve(connection)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                accepted.append(connection)
+                threads.append(threading.Thread(target=handle, args=(connection,)))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        acceptor = threading.Thread(target=accept)
+        acceptor.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        acceptor.join(20)
+    for connection in accepted:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()

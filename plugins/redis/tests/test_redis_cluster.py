@@ -76,16 +76,85 @@ def test_changes_on_every_node_are_told(open_here):
     until(lambda: None in changes)
 
 
+def begin_to_move(nodes: Sequence[ValkeyServer], slot: int) -> tuple[ValkeyServer, ValkeyServer]:
+    """Let the move of a slot with something in it begin, and return from where and to where."""
+    owner = next(node for node in nodes if node.ask("CLUSTER", "COUNTKEYSINSLOT", str(slot)) != "0")
+    target = next(node for node in nodes if node is not owner)
+    target.ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", owner.ask("CLUSTER", "MYID"))
+    owner.ask("CLUSTER", "SETSLOT", str(slot), "MIGRATING", target.ask("CLUSTER", "MYID"))
+    return owner, target
+
+
+@pytest.fixture
+def moving(open_here, nodes) -> Iterator[Callable[[], None]]:
+    """Store something, let its slot begin to move, and give what moves the entries."""
+    store = open_here()
+    store.set_many({f"{kind}:under-way": entry(b"before") for kind in ("resources", "tools")})
+    slot = slot_of(b"under-way")
+    owner, target = begin_to_move(nodes, slot)
+
+    def move() -> None:
+        for kind in ("resources", "tools"):
+            name = f"{store._options.namespace}:entry:{kind}:{{under-way}}"
+            owner.ask("MIGRATE", "127.0.0.1", str(target.port), name, "0", "5000")
+
+    yield move
+    for node in (target, owner):
+        node.ask("CLUSTER", "SETSLOT", str(slot), "STABLE")
+    for node in (target, owner):
+        if (count := node.ask("CLUSTER", "COUNTKEYSINSLOT", str(slot))) != "0":
+            node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", node.ask("CLUSTER", "MYID"))
+            assert int(count) > 0
+            node.ask("FLUSHALL")
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["nothing is there yet", "the entries are there"])
+def test_in_a_slot_that_is_being_moved_all_but_leases_works(open_here, moving, moved):
+    store, other = open_here(), open_here()
+    changes: list[str | None] = []
+    other.watch(lambda keys: changes.extend([None] if keys is None else keys))
+    until(other.in_step)
+    changes.clear()
+    assert store.acquire("resources:under-way", "me", 10)
+    if moved:
+        moving()
+    there, missing = ["resources:under-way", "tools:under-way"], "prompts:under-way"
+    assert list(store.get_many([*there, missing])) == there
+    assert store.set_many({there[0]: entry(b"new")}) == 0
+    assert store.get_many(there)[there[0]].value == b"new"
+    assert not store.renew(there[0], "me", 10)  # the change has revoked it
+    assert store.delete_many([there[1], missing]) == 1
+    assert list(store.get_many([*there, missing])) == there[:1]
+    until(lambda: set(changes) == {*there, missing})
+    assert store.acquire(there[1], "me", 10)
+    assert store.set_held(there[1], entry(b"fetched"), "me") in (None, 0)
+    assert store.acquire(there[1], "you", 10)
+    store.clear()
+    assert store.get_many([*there, missing]) == {}
+    assert store.set_held(there[1], entry(b"too late"), "you") is None
+    store.set_many({missing: entry()})
+    store.delete_many([missing])
+
+
+@pytest.mark.usefixtures("frequent_pings")
+def test_what_a_node_has_dropped_behind_everybodys_back_is_told(open_here, nodes):
+    store = open_here()
+    changes: list[object] = []
+    store.watch(changes.append)
+    until(store.in_step)
+    for node in nodes:
+        changes.clear()
+        node.ask("FLUSHALL")
+        until(lambda: changes == [None])
+
+
 def test_slots_that_have_moved_are_found(open_here, nodes):
     store = open_here()
     key = "resources:moving"
     store.set_many({key: entry(b"before")})
     slot = slot_of(b"moving")
-    owner = next(node for node in nodes if at_node(node) == 1)
-    target = next(node for node in nodes if node is not owner)
-    owner_id, target_id = owner.ask("CLUSTER", "MYID"), target.ask("CLUSTER", "MYID")
-    target.ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", owner_id)
-    owner.ask("CLUSTER", "SETSLOT", str(slot), "MIGRATING", target_id)
+    owner, target = begin_to_move(nodes, slot)
+    target_id = target.ask("CLUSTER", "MYID")
     # Half way: whatever is not at the old node any more is asked of the new one.
     name = f"{store._options.namespace}:entry:resources:{{moving}}"
     owner.ask("MIGRATE", "127.0.0.1", str(target.port), name, "0", "5000")

@@ -5,13 +5,23 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from mcp_orchestra import StoredEntry
 from mcp_orchestra.testing.valkey import ValkeyServer, free_port
-from mcp_orchestra_redis import RedisStore
-from mcp_orchestra_redis.faults import RedisAccessError, RedisFullError, RedisStoreError
+from mcp_orchestra_redis import RedisOptions, RedisStore
+from mcp_orchestra_redis.connecting import Pools
+from mcp_orchestra_redis.faults import (
+    RedisAccessError,
+    RedisBusyError,
+    RedisFullError,
+    RedisReadOnlyError,
+    RedisStoreError,
+)
+from mcp_orchestra_redis.pool import ConnectionPool
+from redis.exceptions import AuthenticationError
 
 SECRET = "hunter2-correct-horse"
 SHORT = 0.04
@@ -128,11 +138,18 @@ def test_a_server_that_was_restarted_is_used_again_without_a_failure(open_store,
     assert store.get_many(["key"])["key"].value == b"again"
 
 
-def test_all_connections_in_use_is_a_matter_of_waiting_a_little_and_then_an_os_error(open_store, server):
+def test_all_connections_in_use_is_a_matter_of_waiting_a_little_and_then_no_fault_of_the_servers(open_store, server):
     store = open_store(url=server.url, max_connections=1, socket_timeout=0.3)
-    with server.paused(), ThreadPoolExecutor(4) as pool:
-        errors = [pool.submit(store.get_many, ["key"]).exception() for _ in range(4)]
-    assert all(isinstance(error, OSError) for error in errors)
+    with server.paused(), ThreadPoolExecutor(4) as threads:
+        errors = [threads.submit(store.get_many, ["key"]).exception() for _ in range(4)]
+    assert {type(error) for error in errors} <= {TimeoutError, RedisBusyError}
+    (place,) = store._servers.places()
+    pool = store._servers._pools.at(place)
+    lent = pool.get_connection()
+    with pytest.raises(RedisBusyError, match="are in use; allow more") as caught:
+        store.get_many(["key"])
+    assert not isinstance(caught.value, OSError)
+    pool.release(lent)
     assert store.get_many(["key"]) == {}
 
 
@@ -162,6 +179,79 @@ def test_a_wrong_password_is_refused_and_not_shown(open_store):
         store = open_store(url=server.url, password="right")
         store.set_many({"key": entry()})
         assert set(store.get_many(["key"])) == {"key"}
+
+
+@pytest.mark.parametrize("password", [None, SECRET])
+def test_who_is_refused_does_not_try_again_at_once(open_store, password):
+    with ValkeyServer(password="right") as server:
+        store = open_store(url=server.url, **({"password": password} if password else {}))
+        before = connections(server)
+        for _ in range(20):
+            with pytest.raises(RedisAccessError, match="check username and password"):
+                store.get_many(["key"])
+        assert connections(server) == before + 2  # the store's one, and that of this question
+
+
+def test_who_was_refused_tries_again_after_a_while():
+    now = [1000.0]
+    with ValkeyServer(password="later") as server:
+        options = RedisOptions(url=server.url, password="right", socket_timeout=5.0, connect_timeout=5.0)
+        pools = Pools(options, options.login)
+        place = options.address.places[0]
+        pool = ConnectionPool(lambda: pools._connection(place), 1, 5.0, clock=lambda: now[0])
+        for passed in (0.0, 4.9):
+            now[0] = 1000.0 + passed
+            with pytest.raises(AuthenticationError):
+                pool.get_connection()
+            server.ask("CONFIG", "SET", "requirepass", "right")
+            server._password = "right"
+        now[0] += 0.2
+        pool.release(pool.get_connection())
+        pool.disconnect()
+
+
+def connections(server: ValkeyServer) -> int:
+    facts = dict(line.split(":") for line in server.ask("INFO", "stats").split() if ":" in line)
+    return int(facts["total_connections_received"])
+
+
+def test_a_server_that_takes_no_writes_says_why_and_what_was_there_stays(open_store, server):
+    store = open_store(url=server.url)
+    store.set_many({"key": entry(b"old")})
+    server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+    for call in (CALLS["set_many"], CALLS["delete_many"], CALLS["clear"]):
+        with pytest.raises(RedisReadOnlyError, match="too few replicas"):
+            call(store)
+    assert store.get_many(["key"])["key"].value == b"old"
+    server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+    assert store.delete_many(["key"]) == 1
+
+
+def test_a_server_that_cannot_save_says_so(open_store, tmp_path):
+    with ValkeyServer("--enable-protected-configs", "yes") as server:
+        store = open_store(url=server.url)
+        store.set_many({"key": entry(b"old")})
+        (tmp_path / "folder").mkdir()
+        server.ask("CONFIG", "SET", "dir", str(tmp_path / "folder"))
+        (tmp_path / "folder").rmdir()
+        server.ask("CONFIG", "SET", "save", "3600 1")
+        deadline = time.monotonic() + 20
+        while "last_bgsave_status:err" not in server.ask("INFO", "persistence"):
+            assert time.monotonic() < deadline
+            if "bgsave_in_progress:0" in server.ask("INFO", "persistence"):
+                server.ask("BGSAVE")
+            time.sleep(0.01)
+        for call in (CALLS["set_many"], CALLS["delete_many"], CALLS["clear"]):
+            with pytest.raises(RedisReadOnlyError, match="cannot save its data"):
+                call(store)
+        assert store.get_many(["key"])["key"].value == b"old"
+
+
+def test_a_replica_is_said_to_be_one(open_store, server):
+    store = open_store(url=server.url)
+    server.ask("REPLICAOF", "127.0.0.1", str(free_port()))
+    with pytest.raises(ConnectionError, match="is a replica"):
+        store.delete_many(["key"])
 
 
 ENOUGH = "+@read +@write +@scripting +@pubsub +@connection"  # as the README has it
@@ -222,7 +312,8 @@ def test_every_strange_answer_is_an_error_of_the_right_kind(open_store, answer, 
                 connection.recv(4096)
                 connection.sendall(answer)
                 if answer.startswith(b"*"):
-                    connection.recv(4096)  # until the store gives up
+                    with suppress(ConnectionResetError):
+                        connection.recv(4096)  # until the store gives up
 
         served = pool.submit(serve)
         store = open_store(url=f"redis://127.0.0.1:{listener.getsockname()[1]}", socket_timeout=0.5)
@@ -230,6 +321,30 @@ def test_every_strange_answer_is_an_error_of_the_right_kind(open_store, answer, 
             store.get_many(["key"])
         served.result(20)
         assert "half an ans" not in all_that_is_said(caught.value)
+
+
+JUNK = [b"+OK\r\n", b":1\r\n", b"$2\r\nno\r\n", b"*0\r\n", b"*1\r\n:7\r\n", b"$-1\r\n", b":x\r\n", b"-MOVED\r\n"]
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("kind", ["redis", "redis+cluster", "redis+sentinel"])
+def test_answers_of_a_wrong_shape_are_errors_in_our_own_words(open_store, listen, junk, kind):
+    def serve(connection: socket.socket) -> None:
+        while data := connection.recv(65536):
+            connection.sendall(junk * data.count(b"*"))
+
+    path = "/service" if kind == "redis+sentinel" else ""
+    store = open_store(url=f"{kind}://127.0.0.1:{listen(serve)}{path}")
+    for name, call in CALLS.items():
+        if name in ("set_many", "acquire", "renew", "set_held", "release") and kind == "redis":
+            with suppress(RedisStoreError):  # nothing is made of the answer that could go wrong
+                call(store)
+        elif name == "delete_many" and junk == b":1\r\n" and kind == "redis":
+            assert call(store) == 1
+        else:
+            with pytest.raises((RedisStoreError, ConnectionError)) as caught:
+                call(store)
+            all_that_is_said(caught.value)
 
 
 def test_failures_leave_no_connection_open(open_store, server):

@@ -93,3 +93,27 @@ def test_holders_and_keys_may_be_any_text(store):
         assert store.acquire(text, text, 10)
         assert not store.acquire(text, text + "!", 10)
         assert store.set_held(text, entry(), text) == 0
+
+
+@pytest.mark.parametrize("plant", ["without an end", "for an hour", "of another type"])
+def test_what_cannot_be_a_lease_is_in_nobodys_way(store, open_store, raw, namespace, plant):
+    name = f"{namespace}:lease:{{key}}"
+    if plant == "of another type":
+        raw.lpush(name, "a list")
+    else:
+        raw.set(name, "somebody", ex=3600 if plant == "for an hour" else None)
+    assert store.set_held("key", entry(), "me") is None
+    if plant == "of another type":
+        assert not store.renew("key", "me", 10)
+        store.release("key", "me")
+    assert store.acquire("key", "me", 10)
+    assert not open_store().acquire("key", "you", 10)
+    assert store.set_held("key", entry(b"mine"), "me") == 0
+
+
+def test_a_lease_is_for_a_minute_at_most(store, raw, namespace):
+    assert store.acquire("key", "me", 3600)
+    assert 30_000 < raw.pttl(f"{namespace}:lease:{{key}}") <= 60_000
+    assert store.renew("key", "me", 3600)
+    assert 30_000 < raw.pttl(f"{namespace}:lease:{{key}}") <= 60_000
+    assert not store.acquire("key", "you", 3600)

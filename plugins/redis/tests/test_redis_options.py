@@ -87,14 +87,23 @@ def test_what_is_no_address_is_explained_without_being_quoted(url, complaint):
         ({"socket_timeout": float("inf")}, "socket_timeout"),
         ({"socket_timeout": "1"}, "valid number"),
         ({"max_connections": 0}, "greater than or equal to 1"),
-        ({"timeout": 1}, "Extra inputs"),
+        ({"timeout": 0.0}, "greater than 0"),
+        ({"pasword": SECRET}, "Extra inputs"),
+        ({"password": 12345678}, "valid string"),
+        ({"url": f"redis://u:{SECRET}@h", "certfile": "ours.pem"}, "begin url with rediss"),
+        ({"url": f"redis+sentinel://u:1234/{SECRET}@host/0"}, "must not contain @ after the hosts"),
+        ({"url": f"redis+sentinel://u:1234/{SECRET}@host"}, "must not contain @ after the hosts"),
+        ({"url": f"redis://u:12/{SECRET}@host"}, "must not contain @ after the hosts"),
+        ({"url": [SECRET]}, "valid string"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, complaint):
     with pytest.raises(ValidationError) as caught:
         RedisOptions.model_validate(options)
     assert complaint in str(caught.value)
-    assert SECRET not in str(caught.value)
+    for shown in (str(caught.value), str(caught.value.errors()), caught.value.json()):
+        assert SECRET not in shown
+        assert "12345678" not in shown
 
 
 @pytest.mark.parametrize(
@@ -108,7 +117,8 @@ def test_options_that_do_not_fit_are_refused(options, complaint):
 def test_neither_options_nor_a_store_show_user_names_or_passwords(options):
     options = RedisOptions.model_validate(options)
     store = RedisStore(options)
-    shown = f"{options!r} {options} {store!r} {store}"
+    dumped = f"{options.model_dump()} {options.model_dump_json()} {vars(options)}"
+    shown = f"{options!r} {options} {store!r} {store} {dumped}"
     store.close()
     assert SECRET not in shown
     assert str(options.address) in shown
@@ -119,6 +129,15 @@ def test_a_password_is_taken_from_the_address_or_from_beside_it():
     assert RedisOptions.model_validate({"url": "redis://u@h", "password": "p"}).login == ("u", "p")
     assert RedisOptions.model_validate({"username": "u", "password": "p"}).login == ("u", "p")
     assert RedisOptions().login == (None, None)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://{}h:1/2", "unix://{}/run/a%20b.sock", "redis+sentinel://{}h,g:1/s", "rediss+cluster://{}h,[::1]:2"]
+)
+def test_an_address_loses_nothing_but_its_login(url):
+    options = RedisOptions(url=url.format(f"us%40er:{SECRET}%2F@"))
+    assert options.url == url.format("")
+    assert options.login == ("us@er", f"{SECRET}/")
 
 
 def test_options_can_be_sent_to_another_process():

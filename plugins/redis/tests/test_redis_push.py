@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from mcp_orchestra import StoredEntry
 from mcp_orchestra_redis import RedisStore
+from mcp_orchestra_redis.keys import Keys
+from mcp_orchestra_redis.markers import Markers
 from mcp_orchestra_redis.messages import Sender
 from mcp_orchestra_redis.push import PUSH_DELAY, Listener
 
@@ -143,7 +145,8 @@ def test_one_that_starts_before_its_server_comes_into_step_when_it_is_there(open
 def test_it_is_in_step_only_for_as_long_as_a_ping_was_answered_not_long_ago(open_store, server):
     now = [1000.0]
     store = open_store(url=server.url)
-    listener = Listener(store._servers, "channel", Sender(), lambda _: None, clock=lambda: now[0])
+    markers = Markers(store._servers, Keys("marked"))
+    listener = Listener(store._servers, markers, "channel", Sender(), lambda _: None, timeout=5.0, clock=lambda: now[0])
     assert not listener.in_step()
     listener.start()
     try:
@@ -155,6 +158,35 @@ def test_it_is_in_step_only_for_as_long_as_a_ping_was_answered_not_long_ago(open
             until(lambda: not listener.in_step())
     finally:
         listener.stop()
+
+
+@pytest.mark.usefixtures("frequent_pings")
+@pytest.mark.parametrize("flush", ["FLUSHALL", "FLUSHDB"])
+def test_what_an_operator_flushes_is_told(open_store, server, flush):
+    store, other = open_store(url=server.url), open_store(url=server.url)
+    told, heard = watched(store), watched(other)
+    told.changes.clear()  # two that begin at once may each see the mark of the other
+    store.set_many({"key": entry()})
+    server.ask(flush)
+    until(lambda: None in told.changes and None in heard.changes)
+    until(lambda: store.in_step() and other.in_step())
+    told.changes.clear()
+    other.set_many({"key": entry()})
+    until(lambda: told.changes)
+    assert told.changes[-1] == "key"
+
+
+@pytest.mark.usefixtures("frequent_pings")
+def test_what_comes_in_place_of_the_data_is_told(store, raw, namespace):
+    told = watched(store)
+    (name,) = raw.keys(f"{namespace}:marker:*")
+    raw.set(name, "another")
+    until(lambda: told.changes == [None])
+    told.changes.clear()
+    raw.delete(name)
+    raw.lpush(name, "a list")
+    until(lambda: told.changes == [None])
+    assert raw.type(name) == b"string"
 
 
 def test_a_listener_that_raises_is_asked_to_drop_everything_and_goes_on(store, open_store):

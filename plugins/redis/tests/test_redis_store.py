@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from mcp_orchestra import CacheStore, StoredEntry
 from mcp_orchestra.stores import GrantsLeases, KeepsObjects, TellsOfChanges
-from mcp_orchestra_redis.faults import RedisStoreError
 
 ODD = ["", ":", "::", "{", "}{", "a:{b}", "%", "\0", " ", "ä:ö", "\ud800", "\ud800\udc00", "\U00010000", "k" * 5000]
 
@@ -134,12 +133,6 @@ def test_a_value_that_was_stored_under_another_key_is_a_miss(store, raw, namespa
     store.set_many({"other": entry(b"secret")})
     raw.copy(f"{namespace}:entry:{{other}}", f"{namespace}:entry:{{key}}")
     assert store.get_many(["key", "other"]).keys() == {"other"}
-
-
-def test_a_lease_of_another_type_is_an_error_in_our_own_words(store, raw, namespace):
-    raw.lpush(f"{namespace}:lease:{{key}}", "a list")
-    with pytest.raises(RedisStoreError, match="refused a command"):
-        store.acquire("key", "me", 1)
 
 
 def test_scripts_that_the_server_has_forgotten_are_told_again(store, raw):

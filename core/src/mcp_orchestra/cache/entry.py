@@ -31,6 +31,10 @@ class Fetched:
     """The answer."""
     ttl_ms: int | None = None
     """The server's ``ttlMs``: milliseconds for which the answer is fresh; None if it said nothing."""
+    hinted_whole: bool = True
+    """Whether that holds for every part of an answer that is made of several."""
+    age: float = 0.0
+    """Seconds since the first part arrived: from then on it is fresh."""
     scope: CacheScope = "private"
     """The server's ``cacheScope``; what it did not say, or said in an unknown word, is private."""
     cacheable: bool = True

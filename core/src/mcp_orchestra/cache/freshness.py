@@ -65,13 +65,15 @@ class Freshness:
         """Return for how long an answer with this hint is fresh, at most."""
         return min(ttl_ms, _LONGEST_HINT * 1000) / 1000 if ttl_ms is not None and ttl_ms > 0 else self.ttl
 
-    def keeps(self, ttl_ms: int | None) -> bool:
-        """Return whether a fetched answer with this hint is kept."""
-        return self.ttl_policy != "strict" or (ttl_ms is not None and ttl_ms > 0)
+    def keeps(self, ttl_ms: int | None, *, whole: bool = True) -> bool:
+        """Return whether a fetched answer with this hint, for the whole of it or for parts, is kept."""
+        return self.ttl_policy != "strict" or (ttl_ms is not None and ttl_ms > 0 and whole)
 
-    def expiry(self, ttl_ms: int | None, now: float) -> float:
-        """Return when an answer that arrived ``now`` ceases to be fresh."""
+    def expiry(self, ttl_ms: int | None, now: float, *, whole: bool = True) -> float:
+        """Return when an answer that arrived ``now``, with this hint for the whole of it or for parts, is not fresh."""
         lifetime = self.lifetime(ttl_ms)
+        if not whole:
+            lifetime = min(lifetime, self.ttl)
         return now + (lifetime * (1 - self.ttl_jitter * self.rng()) if self.ttl_jitter else lifetime)
 
     def limit(self, entry: Entry) -> float:

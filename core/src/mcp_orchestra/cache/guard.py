@@ -3,7 +3,7 @@
 import asyncio
 import errno
 from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from threading import Lock, get_ident
 from typing import Any, TypeVar
@@ -16,6 +16,10 @@ from mcp_orchestra.stores import CacheStore
 __all__ = ["Reading", "StoreGuard"]
 
 T = TypeVar("T")
+
+_MOMENT = 0.05  # seconds
+_AT_ONCE = 500
+_MOST_DELETED = 10_000  # one by one; to fetch the others anew costs less than to delete more than that
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What a store may raise that takes no more, and can be read all the same."""
@@ -116,11 +120,6 @@ class StoreGuard:
         return self._closed
 
     @property
-    def blocking(self) -> bool:
-        """Whether the store is called in a thread."""
-        return self._worker is not None
-
-    @property
     def resting(self) -> bool:
         """Whether the store could not be reached when last tried."""
         return self._breaker.open
@@ -206,6 +205,17 @@ class StoreGuard:
         self._finished(known)
         return result
 
+    def glance(self, operation: Callable[[CacheStore], T], otherwise: T) -> T:
+        """Do what `call` does; on an event loop, wait for a blocking store for no longer than a moment (50 ms)."""
+        if self._worker is None or self._closed or not _on_event_loop() or not self._breaker.admits():
+            return self.call(operation, otherwise)
+        try:
+            job = self._worker.submit(lambda: self._perform(operation))
+            wait([job], _MOMENT)
+            return job.result(0) if job.done() else otherwise
+        except Exception as error:  # noqa: BLE001  # as in `call`
+            return self._failed(error, otherwise)
+
     async def acall(self, operation: Callable[[CacheStore], T], otherwise: T) -> T:
         """Do what `call` does without holding up the event loop."""
         if self._worker is None or self._closed:
@@ -272,19 +282,32 @@ class StoreGuard:
         self._inside = get_ident()
         try:
             if self._unwanted or self._amendments:
-                self._meet_demands()
+                self._try_to_meet_demands()
             return operation(self._store)
         finally:
             self._inside = None
 
+    def _try_to_meet_demands(self) -> None:
+        try:
+            self._meet_demands()
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise  # it cannot be reached, so what is to be done now will not succeed either
+            self._troubles.failed(type(error).__name__, error)
+        except Exception as error:  # noqa: BLE001  # what is demanded of some keys must not cost the others
+            self._troubles.failed(type(error).__name__, error)
+
     def _meet_demands(self) -> None:
         with self._demanding:
             unwanted, amendments = self._unwanted.copy(), self._amendments.copy()
-        if None in unwanted:
+        if None in unwanted or len(unwanted) > _MOST_DELETED:
             self._store.clear()
-        elif unwanted:
-            self._store.delete_many([key for key in unwanted if key is not None])
-        self._met(self._unwanted, unwanted)
+            self._met(self._unwanted, unwanted)
+        keys = [key for key in unwanted if key is not None] if self._unwanted else []
+        for start in range(0, len(keys), _AT_ONCE):
+            batch = keys[start : start + _AT_ONCE]
+            self._store.delete_many(batch)
+            self._met(self._unwanted, {key: unwanted[key] for key in batch})
         for key, amendment in amendments.items():
             amendment(self._store)
             self._met(self._amendments, {key: amendment})

@@ -16,5 +16,8 @@ def tools_key(server_id: str) -> str:
 
 
 def server_of(key: str) -> str:
-    """Return the id of the server that a key of ours is about; for a key of another form, some text."""
-    return key.removeprefix(_RESOURCES).removeprefix(_TOOLS)
+    """Return the id of the server that a key of ours is about; the empty text, which is no id, for any other key."""
+    for kind in (_RESOURCES, _TOOLS):
+        if key.startswith(kind):
+            return key.removeprefix(kind)
+    return ""

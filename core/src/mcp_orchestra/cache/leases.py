@@ -10,12 +10,10 @@ from secrets import token_hex
 from mcp_orchestra.cache.guard import StoreGuard
 from mcp_orchestra.stores import GrantsLeases
 
-__all__ = ["LOOK_SECONDS", "Leases"]
+__all__ = ["Leases"]
 
 _LEASE_SECONDS = 2.0
 _RENEW_SECONDS = 0.5
-LOOK_SECONDS = 0.05
-"""How often somebody looks who waits for another process's fetch."""
 
 
 class Leases:
@@ -41,6 +39,16 @@ class Leases:
         """Take the lease on a stored key, from within a call to the store; return whether the holder has it."""
         return holder is None or self._leases is None or self._leases.acquire(name, holder, _LEASE_SECONDS)
 
+    def end(self, name: str, holder: str | None) -> None:
+        """Let go of a lease, from within a call to the store."""
+        if holder is not None and self._leases is not None:
+            self._leases.release(name, holder)
+
+    def release(self, name: str, holder: str | None) -> None:
+        """Let go of a lease, after whatever the store has been asked to do before; does not wait."""
+        if holder is not None and self._leases is not None:
+            self._guard.send(lambda _: self.end(name, holder))
+
     @asynccontextmanager
     async def held(self, name: str, holder: str | None) -> AsyncGenerator[None]:
         """Renew the lease for the length of the block, and release it after."""
@@ -53,7 +61,7 @@ class Leases:
             yield
         finally:
             renewing.cancel()
-            self._guard.send(lambda _: leases.release(name, holder))
+            self.release(name, holder)
 
     async def _renew(self, name: str, holder: str) -> None:
         leases = self._leases

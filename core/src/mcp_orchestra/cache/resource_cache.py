@@ -1,12 +1,11 @@
 """ResourceCache: how long an answer may be served, how often that worked, and one fetch at a time for each key."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from mcp_orchestra.cache.abilities import Abilities
 from mcp_orchestra.cache.answer import Answer
@@ -15,7 +14,7 @@ from mcp_orchestra.cache.default_store import open_default
 from mcp_orchestra.cache.entry import Entry, Fetched
 from mcp_orchestra.cache.freshness import Freshness
 from mcp_orchestra.cache.guard import StoreGuard
-from mcp_orchestra.cache.leases import LOOK_SECONDS, Leases
+from mcp_orchestra.cache.leases import Leases
 from mcp_orchestra.cache.near import NearCache
 from mcp_orchestra.cache.refreshing import Refreshing
 from mcp_orchestra.cache.shelf import Found, Shelf
@@ -23,6 +22,7 @@ from mcp_orchestra.cache.single_flight import Flight, SingleFlight
 from mcp_orchestra.cache.statistics import Statistics
 from mcp_orchestra.cache.tickets import Ticket, Tickets
 from mcp_orchestra.cache.troubles import StoreTroubles
+from mcp_orchestra.cache.turns import Turns
 from mcp_orchestra.copies import copy_data
 from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.stores import CacheStore
@@ -31,15 +31,10 @@ __all__ = ["ResourceCache"]
 
 _logger = logging.getLogger(__name__)
 
+_PATIENCE_SECONDS = 30.0
+_MOST_REMEMBERED = 1000  # keys whose data could not be kept, so that it is said once
+
 _Fetch = Callable[[], Awaitable[Fetched]]
-
-
-class _Begun(NamedTuple):
-    """How things stand when somebody sets out to fetch."""
-
-    found: Found | None
-    leading: bool
-    """Whether to fetch, or to wait for another process that does."""
 
 
 class ResourceCache:
@@ -121,9 +116,11 @@ class ResourceCache:
             partitions=partitions or {},
         )
         self._leases = Leases(self._abilities.leases, self._guard)
+        self._turns = Turns(self._shelf, self._leases, self._guard)
         self._flights: SingleFlight[Answer] = SingleFlight()
         self._refreshing = Refreshing()
         self._refused: set[str] = set()
+        self._counted = 0
 
     @property
     def closed(self) -> bool:
@@ -194,14 +191,15 @@ class ResourceCache:
 
         Returns:
             ``hits``, ``misses``, ``evictions`` (entries dropped because they were expired or for want of room),
-            ``total_requests``, ``hit_rate`` (text, such as ``"78.95%"``) and ``cached_items`` (fresh entries), as the
-            API document has them. Further: ``evictions_by_cause`` (``expired``, ``room``), ``stale`` (answers served
-            beyond their time to live), ``fetches``, ``fetches_saved`` (by sharing another one's), ``bytes_read`` and
-            ``bytes_written`` (from and to the store), ``errors`` (failed calls to the store, and entries that were not
-            what had been stored), ``available`` (whether the store could be reached), ``notices`` (what it has to say)
-            and ``servers`` (the counters of each server).
+            ``total_requests``, ``hit_rate`` (text, such as ``"78.95%"``) and ``cached_items`` (fresh entries; on an event
+            loop the last number known, if a blocking store does not say soon), as the API document has them. Further:
+            ``evictions_by_cause`` (``expired``, ``room``), ``stale`` (answers served beyond their time to live),
+            ``fetches``, ``fetches_saved`` (by sharing another one's), ``bytes_read`` and ``bytes_written`` (from and to
+            the store), ``errors`` (failed calls to the store, and entries that were not what had been stored),
+            ``available`` (whether the store could be reached), ``notices`` (what it has to say) and ``servers`` (the
+            counters of each server).
         """
-        items = self._guard.call(self._count_items, 0)
+        items = self._counted = self._guard.glance(self._count_items, self._counted)
         report = self._statistics.report(items)
         servers = report.pop("servers")
         return {
@@ -238,7 +236,7 @@ class ResourceCache:
         return self._guard.call(partial(self._shelf.describe, tuple(dict.fromkeys(keys))), nothing)
 
     async def lookup(
-        self, keys: Sequence[str], *, failing: Collection[str] = (), whole: bool = False
+        self, keys: Sequence[str], *, failing: Collection[str] = (), whole: bool = False, counts: bool = True
     ) -> dict[str, Answer]:
         """Return what may be served of ``keys`` in one call to the store; counts a hit or a miss for each distinct key.
 
@@ -249,16 +247,20 @@ class ResourceCache:
             keys: The keys.
             failing: Those of servers that are out of order.
             whole: Return nothing, and count nothing, unless everything is found.
+            counts: Whether to count.
         """
         distinct = tuple(dict.fromkeys(keys))
         found = await self._shelf.aget(distinct)
         answers = self._answers(found, failing, revalidate=True)
         if whole and len(answers) < len(distinct):
             return {}
-        self._statistics.looked_up(distinct, answers, [key for key, answer in answers.items() if answer.stale])
+        if counts:
+            self._statistics.looked_up(distinct, answers, [key for key, answer in answers.items() if answer.stale])
         return answers
 
-    async def fetch(self, key: str, fetch: _Fetch, *, fall_back: bool = True) -> Answer:
+    async def fetch(
+        self, key: str, fetch: _Fetch, *, fall_back: bool = True, patience: float = _PATIENCE_SECONDS
+    ) -> Answer:
         """Return the answer for a key that `lookup` did not find, and keep it.
 
         However many ask at once, ``fetch`` runs once, and goes on while anybody waits for it; with a store that grants
@@ -268,6 +270,7 @@ class ResourceCache:
             key: The key.
             fetch: Asks the server.
             fall_back: Return a stale entry, if the rules allow it, instead of raising.
+            patience: Seconds to wait for another process that is fetching the same; then this one fetches, too.
 
         Raises:
             MCPConnectionError: The cache was closed.
@@ -276,7 +279,9 @@ class ResourceCache:
         """
         try:
             return await self._flights.run(
-                checked_key(key), partial(self._fetch, key, fetch), joined=partial(self._statistics.fetch_saved, key)
+                checked_key(key),
+                partial(self._fetch, key, fetch, patience),
+                joined=partial(self._statistics.fetch_saved, key),
             )
         except Exception:
             if fall_back and self.serves_stale:
@@ -320,38 +325,27 @@ class ResourceCache:
         await self._refreshing.ended()
         await self._guard.aclose()
 
-    async def _fetch(self, key: str, fetch: _Fetch, flight: Flight[Answer]) -> Answer:
+    async def _fetch(self, key: str, fetch: _Fetch, patience: float, flight: Flight[Answer]) -> Answer:
         holder, name = self._leases.holder(), self._shelf.name(key)
-        while True:
-            # An earlier flight, or another process, may have landed between this caller's look-up and now.
-            begun = await self._guard.acall(partial(self._begin, key, name, holder), _Begun(None, leading=True))
-            if begun.found is not None:
-                self._statistics.fetch_saved(key)
-                return self._answers({key: begun.found})[key]
-            if begun.leading:
-                break
-            await asyncio.sleep(LOOK_SECONDS)
+        turn = await self._turns.wait(key, holder, patience)
+        if turn.found is not None:
+            self._statistics.fetch_saved(key)
+            return self._answers({key: turn.found})[key]
         async with self._leases.held(name, holder):
             self._statistics.fetched(key)
             return await self._keep(key, await fetch(), flight, holder)
 
-    def _begin(self, key: str, name: str, holder: str | None, store: CacheStore) -> _Begun:
-        found = self._shelf.read((key,), True, store).get(key)
-        if found is not None and found.standing.fresh:
-            return _Begun(found, leading=False)
-        return _Begun(None, self._leases.acquire(name, holder))
-
     async def _keep(self, key: str, fetched: Fetched, flight: Flight[Answer], holder: str | None) -> Answer:
         handed_out = Answer(data=fetched.data, copy=partial(copy_data, fetched.data))
-        if not fetched.cacheable or not self._freshness.keeps(fetched.ttl_ms):
+        if not fetched.cacheable or not self._freshness.keeps(fetched.ttl_ms, whole=fetched.hinted_whole):
             return handed_out
-        now = self._clock()
-        expires_at = self._freshness.expiry(fetched.ttl_ms, now)
-        entry = Entry(fetched.data, now, expires_at, fetched.ttl_ms, fetched.scope)
+        arrived = self._clock() - fetched.age
+        expires_at = self._freshness.expiry(fetched.ttl_ms, arrived, whole=fetched.hinted_whole)
+        entry = Entry(fetched.data, arrived, expires_at, fetched.ttl_ms, fetched.scope)
         try:
             writing = self._shelf.writing(key, entry, wanted=lambda: flight.current, holder=holder)
         except TypeError as problem:
-            if key not in self._refused:
+            if key not in self._refused and len(self._refused) < _MOST_REMEMBERED:
                 self._refused.add(key)
                 _logger.warning("not kept: %s", problem)
             return handed_out

@@ -148,7 +148,9 @@ class Shelf:
         expired = result.expired if self._leases is None else []
         if expired or result.junk:
             self._drop(store, names, expired, result.junk)
-        return result.found
+        # What should be gone by now is, even if the store cannot delete it.
+        kept = self._guard.unspoilt({names[key]: key for key in result.found})
+        return {key: result.found[key] for key in kept.values()}
 
     def describe(self, keys: tuple[str, ...], store: CacheStore) -> dict[str, dict[str, Any]]:
         """Return what is known of the entries under the keys, without counting or changing anything."""
@@ -340,7 +342,9 @@ class Shelf:
 
     def _mark_outdated(self, key: str, at: float, store: CacheStore) -> None:
         name = self.name(key)
-        found = self.read((key,), False, store).get(key)
+        found = self._look({key: name}, True, store).found.get(key)
+        if found is not None and found.entry.outdated and self._leases is None:
+            return  # as it was the last time
         store.delete_many([name])  # which also revokes the lease of whoever is fetching what was before
         if found is None or not found.standing.while_failing:
             return

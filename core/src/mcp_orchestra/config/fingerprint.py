@@ -13,7 +13,7 @@ from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
 __all__ = ["fingerprint"]
 
 
-def fingerprint(config: MCPServerConfig, limits: LimitsConfig, *, user: str | None = None) -> str:
+def fingerprint(config: MCPServerConfig, limits: LimitsConfig, *, place: str | None = None) -> str:
     """Return a digest of where a server is, as whom it is asked, and how much of its answers is taken.
 
     Two configurations with the same digest get the same answers, so they may share cached ones; other credentials are
@@ -23,7 +23,7 @@ def fingerprint(config: MCPServerConfig, limits: LimitsConfig, *, user: str | No
     Args:
         config: The server's configuration, with secrets filled in.
         limits: The limits in force for it.
-        user: The user of the operating system, for a server that runs as that user and may read the files of his.
+        place: Where this process runs, for a server that is another one elsewhere: a child process, a loopback address.
 
     Returns:
         32 hexadecimal digits.
@@ -34,7 +34,7 @@ def fingerprint(config: MCPServerConfig, limits: LimitsConfig, *, user: str | No
         "mode": config.mode,
         "limits": limits.model_dump(),
         "options": config.model_extra,
-        "user": user,
+        "place": place,
     }
     return sha256(json.dumps(_plain(asked)).encode("ascii")).hexdigest()[:32]
 

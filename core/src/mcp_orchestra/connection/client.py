@@ -9,7 +9,7 @@ import mcp_types as types
 from mcp_orchestra.connection.asking import answer_to
 from mcp_orchestra.connection.changes import Change
 from mcp_orchestra.connection.fault import Fault, one_line
-from mcp_orchestra.connection.listing import CursorExpiredError, Freshness, Listing, collect
+from mcp_orchestra.connection.listing import CursorExpiredError, Hints, Listing, collect
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, ResourceFetchError, ToolCallError
 from mcp_orchestra.inputs import checked_object, checked_seconds, checked_text
 from mcp_orchestra.redaction import Redactor
@@ -86,7 +86,7 @@ class ServerClient:
             ResourceFetchError: It answered with an error, too much, or not in time.
         """
         found = await self.collect_resources()
-        return types.ListResourcesResult(resources=found.items, **_hints(found.freshness))
+        return types.ListResourcesResult(resources=found.items, **_hints(found.hints))
 
     async def collect_resources(self) -> Listing[types.Resource]:
         """Return all resources together with how long they are fresh."""
@@ -100,7 +100,7 @@ class ServerClient:
             lambda c, at: c.list_resource_templates(cursor=at),
             lambda r: r.resource_templates,
         )
-        return types.ListResourceTemplatesResult(resource_templates=found.items, **_hints(found.freshness))
+        return types.ListResourceTemplatesResult(resource_templates=found.items, **_hints(found.hints))
 
     async def list_tools(self) -> types.ListToolsResult:
         """Return all tools.
@@ -113,12 +113,12 @@ class ServerClient:
         client = self._connection.current
         found = await self._collect("tools/list", lambda c, at: c.list_tools(cursor=at), lambda r: r.tools)
         self._listed = client
-        return types.ListToolsResult(tools=found.items, **_hints(found.freshness))
+        return types.ListToolsResult(tools=found.items, **_hints(found.hints))
 
     async def list_prompts(self) -> types.ListPromptsResult:
         """Return all prompts; raises as `list_tools` does."""
         found = await self._collect("prompts/list", lambda c, at: c.list_prompts(cursor=at), lambda r: r.prompts)
-        return types.ListPromptsResult(prompts=found.items, **_hints(found.freshness))
+        return types.ListPromptsResult(prompts=found.items, **_hints(found.hints))
 
     async def read_resource(self, uri: str) -> types.ReadResourceResult:
         """Return a resource's contents.
@@ -257,5 +257,5 @@ def _undelivered(error: MCPOrchestratorException) -> Fault:
     return Fault(reason=f"its tools cannot be listed ({cause})", cause=cause, delivered="no")
 
 
-def _hints(freshness: Freshness) -> dict[str, Any]:
-    return {"ttl_ms": freshness.ttl_ms or 0, "cache_scope": freshness.scope}
+def _hints(hints: Hints) -> dict[str, Any]:
+    return {"ttl_ms": (hints.ttl_ms or 0) if hints.complete else 0, "cache_scope": hints.scope}

@@ -1,5 +1,6 @@
 """Walks the pages of a listing to its end, within the limits."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -7,24 +8,32 @@ from typing import Any, Generic, Literal, TypeVar
 from mcp_orchestra.config.models import LimitsConfig
 from mcp_orchestra.errors import ResourceFetchError
 
-__all__ = ["CursorExpiredError", "Freshness", "Listing", "collect"]
+__all__ = ["CursorExpiredError", "Hints", "Listing", "collect"]
 
 ItemT = TypeVar("ItemT")
 
 
 @dataclass
-class Freshness:
+class Hints:
     """The caching hints of several answers taken together: the smallest time, the narrowest scope."""
 
     ttl_ms: int | None = None
     """The smallest positive ``ttlMs``; None if no answer had one."""
+    complete: bool = True
+    """Whether every answer had one."""
     scope: Literal["public", "private"] = "public"
+    since: float | None = None
+    """When the first answer arrived, in monotonic seconds: from then on the times count."""
 
     def add(self, answer: Any) -> None:
         """Take in one answer's hints; an absent or unknown scope is private."""
         hint = getattr(answer, "ttl_ms", None)
         if isinstance(hint, int) and hint > 0:
             self.ttl_ms = hint if self.ttl_ms is None else min(self.ttl_ms, hint)
+        else:
+            self.complete = False
+        if self.since is None:
+            self.since = time.monotonic()
         if getattr(answer, "cache_scope", None) != "public":
             self.scope = "private"
 
@@ -34,7 +43,7 @@ class Listing(Generic[ItemT]):
     """All items of a listing."""
 
     items: list[ItemT] = field(default_factory=list[ItemT])
-    freshness: Freshness = field(default_factory=Freshness)
+    hints: Hints = field(default_factory=Hints)
 
 
 class CursorExpiredError(Exception):
@@ -82,7 +91,7 @@ async def _walk(
     for _ in range(limits.max_pages):
         answer = await page(cursor)
         listing.items.extend(items_of(answer))
-        listing.freshness.add(answer)
+        listing.hints.add(answer)
         if len(listing.items) > limits.max_items:
             raise _beyond(method, "max_items", limits.max_items, len(listing.items))
         cursor = answer.next_cursor

@@ -4,10 +4,9 @@ import asyncio
 import contextvars
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import mcp_types as types
 from mcp import Client
@@ -182,14 +181,14 @@ class Connection:
         if self._notices is not None:
             await self._notices.cover(uris)
 
-    def cover_cached(self, resources: Mapping[str, Mapping[str, Any]]) -> None:
+    def cover_cached(self, uris: Callable[[], Collection[str]]) -> None:
         """Have it covered, without waiting, that changes of resources are told which an earlier connection has read.
 
         Args:
-            resources: All of them, as `fetch_resources` returned them.
+            uris: Returns those of all of them; called at most once for each connection.
         """
         if self._notices is not None:
-            self._notices.cover_cached(lambda: [one["uri"] for one in resources.values() if "contents" in one])
+            self._notices.cover_cached(uris)
 
     async def revive(self, seconds: float) -> bool:
         """Make a planned attempt now, and return whether the server is connected after it.

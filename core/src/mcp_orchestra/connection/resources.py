@@ -1,5 +1,6 @@
 """Gathers everything a server has to read: all pages of its resources and their contents."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import mcp_types as types
 
 from mcp_orchestra.cache import Fetched
+from mcp_orchestra.connection.listing import Hints
 from mcp_orchestra.connection.owner import Connection
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException
 from mcp_orchestra.tasks import run_all
@@ -36,7 +38,7 @@ async def fetch_resources(connection: Connection) -> Fetched:
         raise
     found = {key: _described(resource) for key, resource in _keyed(listing.items)}
     if not limits.resource_contents:
-        return Fetched(data=found, ttl_ms=listing.freshness.ttl_ms, scope=listing.freshness.scope)
+        return _fetched(found, listing.hints)
 
     entries = list(found.values())
     for entry in entries[limits.max_resources_read :]:
@@ -56,18 +58,24 @@ async def fetch_resources(connection: Connection) -> Fetched:
                 if error.context.get("cause") == "timeout":
                     return  # the others would each cost as much: one silent server costs its timeout, not many
             else:
-                listing.freshness.add(answer)
+                listing.hints.add(answer)
                 entry.update(contents_of(answer))
 
     workers = min(limits.max_concurrent_reads, len(entries))
     await run_all(read_some() for _ in range(workers))
     for entry in to_read:
         entry["error"] = "not read, because reading another resource took too long"
+    return _fetched(found, listing.hints)
+
+
+def _fetched(found: dict[str, dict[str, Any]], hints: Hints) -> Fetched:
     return Fetched(
         data=found,
-        ttl_ms=listing.freshness.ttl_ms,
-        scope=listing.freshness.scope,
-        cacheable=not any("error" in entry for entry in entries),
+        ttl_ms=hints.ttl_ms,
+        hinted_whole=hints.complete,
+        age=time.monotonic() - hints.since if hints.since is not None else 0.0,
+        scope=hints.scope,
+        cacheable=not any("error" in entry for entry in found.values()),
     )
 
 

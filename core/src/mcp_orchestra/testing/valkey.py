@@ -111,8 +111,10 @@ class ValkeyServer:
         Raises:
             RuntimeError: The server answered with an error.
         """
-        with socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE) as connection:
-            answers = connection.makefile("rb")
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE) as connection,
+            connection.makefile("rb") as answers,
+        ):
             if self._password is not None:
                 connection.sendall(_packed(("AUTH", self._password)))
                 answers.readline()

@@ -12,4 +12,4 @@ class TestSqliteStore(CacheStoreTests):
 
     @pytest.fixture
     def factory(self, tmp_path: Path) -> StoreFactory:
-        return partial(SqliteStore, tmp_path / "cache.db")
+        return partial(SqliteStore, tmp_path / "cache.db", timeout=5.0)  # a busy machine is no reason to fail

@@ -7,10 +7,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["DATABASE", "LOCK", "UnsafeDirectoryError", "default_directory", "prepare_directory", "sole_access"]
+from mcp_orchestra_disk.names import DATABASE, LOCK, clear_foreign, name
 
-DATABASE = "cache.db"
-LOCK = "cache.db.lock"  # begins as the database does: the name of all that is ours
+__all__ = ["UnsafeDirectoryError", "absolute", "default_directory", "prepare_directory", "sole_access"]
 
 _POLL_SECONDS = 0.005
 
@@ -45,8 +44,8 @@ def absolute(directory: str | os.PathLike[str]) -> Path:
 def prepare_directory(directory: Path) -> None:
     """Make sure that the directory is there, is ours, and nobody else can look into it.
 
-    One that is open to others is closed to them if it is empty or holds a cache and nothing else. Any other may have
-    its reasons to be open and is not touched.
+    One that is open to others is closed to them if it is empty or holds a cache of ours and nothing else. Any other may
+    have its reasons to be open and is not touched.
 
     Raises:
         UnsafeDirectoryError: It is a symbolic link, somebody else's, or open to others.
@@ -67,7 +66,7 @@ def prepare_directory(directory: Path) -> None:
     if found.st_uid != os.geteuid():
         raise UnsafeDirectoryError(f"{directory} belongs to another user; {advice}")
     if found.st_mode & 0o077:
-        if found.st_mode & stat.S_ISVTX or not all(file.name.startswith(DATABASE) for file in directory.iterdir()):
+        if found.st_mode & stat.S_ISVTX or not _holds_nothing_else(directory):
             raise UnsafeDirectoryError(f"{directory} is open to other users; {advice}, or close it with chmod 700")
         directory.chmod(0o700)
 
@@ -97,9 +96,16 @@ def sole_access(directory: Path, timeout: float) -> Generator[None]:
         os.close(file)
 
 
+def _holds_nothing_else(directory: Path) -> bool:
+    files = [file.name for file in directory.iterdir()]
+    # All of our names begin like this, and the lock is always among them: else it is the cache of another program.
+    return not files or (all(file.startswith(name(1)) for file in files) and any(f.endswith(".lock") for f in files))
+
+
 def _locked(path: Path) -> int | None:
     import fcntl
 
+    clear_foreign(path)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(file, 0o600)

@@ -8,17 +8,22 @@ import os
 import sqlite3
 import stat
 from contextlib import closing, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from mcp_orchestra_disk.layout import create_tables
+from mcp_orchestra_disk.names import BESIDE, BROKEN, aside, clear_away, clear_foreign, is_ours
 
-__all__ = ["Identity", "broken_files", "ensure_database", "identity_of", "move_aside", "remove_database"]
-
-_BESIDE = ("-wal", "-shm", "-journal")
-_BROKEN = ".broken-"
-_BROKEN_KEPT = 3
+__all__ = [
+    "Identity",
+    "broken_files",
+    "close_to_others",
+    "ensure_database",
+    "identity_of",
+    "move_aside",
+    "remove_broken_files",
+    "remove_database",
+]
 
 
 class Identity(NamedTuple):
@@ -38,7 +43,9 @@ def identity_of(path: Path) -> Identity | None:
 
 
 def ensure_database(path: Path) -> Identity:
-    """Create the database if it is not there, and close its files to others if it is.
+    """Create the database if it is not there, and make sure that its files are files of ours.
+
+    SQLite would follow a link in the place of its log, and write to where it leads.
 
     Returns:
         Which file it is.
@@ -47,17 +54,25 @@ def ensure_database(path: Path) -> Identity:
         found = path.lstat()
     except FileNotFoundError:
         found = None
-    if found is not None and not (stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()):
+    if found is not None and not is_ours(found):
         _set_aside(path)  # a link, a directory or another user's file
         found = None
     if found is None:
         _create(path)
-    for file in (path, *_beside(path)):
-        with suppress(FileNotFoundError):
-            if stat.S_IMODE(file.lstat().st_mode) & 0o177:
-                file.chmod(0o600)
+    for file in _beside(path):
+        clear_foreign(file)
     created = path.lstat()
     return Identity(created.st_dev, created.st_ino)
+
+
+def close_to_others(path: Path) -> None:
+    """Let nobody else read the files of the database: only once it is known to be ours."""
+    for file in (path, *_beside(path)):
+        # Linux says of a link that was put there just now that it is not implemented.
+        with suppress(FileNotFoundError, NotImplementedError):
+            if stat.S_IMODE(file.lstat().st_mode) & 0o177:
+                # Not with fchmod: closing the file would release the locks that SQLite has on it.
+                os.chmod(file, 0o600, follow_symlinks=False)  # noqa: PTH101  # Path.chmod has the same, by another name
 
 
 def move_aside(path: Path, broken: Identity | None) -> None:
@@ -81,9 +96,23 @@ def remove_database(path: Path, unwanted: Identity | None) -> None:
 def broken_files(path: Path) -> list[Path]:
     """Return what was moved aside, oldest first."""
     with suppress(OSError):
-        found = [file for file in path.parent.iterdir() if file.name.startswith(path.name + _BROKEN)]
-        return sorted(file for file in found if not file.name.endswith(_BESIDE))
+        found = [file for file in path.parent.iterdir() if file.name.startswith(path.name + BROKEN)]
+        return sorted(file for file in found if not file.name.endswith(BESIDE))
     return []
+
+
+def remove_broken_files(path: Path, keep: int = 0) -> int:
+    """Delete what was moved aside, but for the newest ones, and return how many it were; a directory stays."""
+    files = broken_files(path)
+    removed = 0
+    for old in files[: len(files) - keep]:
+        with suppress(OSError):
+            old.unlink()
+            removed += 1
+        for file in _beside(old):
+            with suppress(OSError):
+                file.unlink()
+    return removed
 
 
 def _create(path: Path) -> None:
@@ -91,7 +120,7 @@ def _create(path: Path) -> None:
     _remove_beside(path)  # SQLite would take the log of a deleted database for that of the new one
     new = path.with_name(path.name + ".new")
     for left_behind in (new, *_beside(new)):
-        left_behind.unlink(missing_ok=True)
+        clear_away(left_behind)
     file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(file, 0o600)  # whatever the umask is; SQLite gives its other files the same mode
@@ -108,21 +137,18 @@ def _create(path: Path) -> None:
 
 
 def _set_aside(path: Path) -> None:
-    name = f"{path.name}{_BROKEN}{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
-    path.rename(path.with_name(name))
+    new = aside(path)
+    path.rename(new)
     with suppress(FileNotFoundError):
-        Path(f"{path}-wal").rename(path.with_name(f"{name}-wal"))
+        Path(f"{path}-wal").rename(f"{new}-wal")
     _remove_beside(path)
-    for old in broken_files(path)[:-_BROKEN_KEPT]:
-        for file in (old, *_beside(old)):
-            with suppress(OSError):
-                file.unlink()
+    remove_broken_files(path, keep=1)
 
 
 def _remove_beside(path: Path) -> None:
     for file in _beside(path):
-        file.unlink(missing_ok=True)
+        clear_away(file)
 
 
 def _beside(path: Path) -> list[Path]:
-    return [Path(f"{path}{ending}") for ending in _BESIDE]
+    return [Path(f"{path}{ending}") for ending in BESIDE]

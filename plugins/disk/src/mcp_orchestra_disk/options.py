@@ -2,7 +2,12 @@
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-__all__ = ["DiskOptions"]
+__all__ = ["LEAST_BYTES", "MAX_BYTES", "MOST_SECONDS", "TIMEOUT", "DiskOptions"]
+
+MAX_BYTES = 1024 * 1024 * 1024
+LEAST_BYTES = 1024 * 1024
+TIMEOUT = 0.2
+MOST_SECONDS = 60.0
 
 
 class DiskOptions(BaseModel):
@@ -13,9 +18,9 @@ class DiskOptions(BaseModel):
     directory: str | None = Field(default=None, min_length=1)
     """Where the database is, for this cache alone; ``~`` stands for the home directory. By default ``mcp-orchestra``
     in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    max_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024 * 1024)
-    """Bytes that the entries may take up on disk; beyond, those stored least recently go first."""
-    timeout: float = Field(default=0.2, gt=0, le=60)
+    max_bytes: int = Field(default=MAX_BYTES, ge=LEAST_BYTES)
+    """Bytes that the cache may take up on disk, its log included; beyond, what was stored least recently goes first."""
+    timeout: float = Field(default=TIMEOUT, gt=0, le=MOST_SECONDS)
     """Seconds to wait for a database that another process has locked."""
 
     @field_validator("directory")

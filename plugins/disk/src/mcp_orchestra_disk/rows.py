@@ -15,13 +15,24 @@ from mcp_orchestra import StoredEntry
 
 from mcp_orchestra_disk.safe_disk import RawDisk, RefusedRowError
 
-__all__ = ["Refused", "batches", "decode", "delete", "encode", "placeholders", "read", "store"]
+__all__ = [
+    "Refused",
+    "batches",
+    "decode",
+    "delete_some",
+    "drop",
+    "encode",
+    "placeholders",
+    "purge_some",
+    "read",
+    "store",
+]
 
 _BATCH = 500  # SQLite before 3.32 has no more than 999 parameters
 _RESERVED_PAGES = 16  # what the tables and their indexes take up without an entry
 _LONGEST = 1_000_000_000 - 4096  # of SQLite's values
-_COVERED_WHOLE = 16384  # a page
 _DISK = RawDisk("")
+_DELETE = "DELETE FROM Cache WHERE rowid = ?"
 
 Refused = list[int]
 """The rows that are not as this cache writes them."""
@@ -35,6 +46,11 @@ def encode(key: str) -> bytes:
 def decode(key: bytes) -> str:
     """Return the key that the bytes stand for."""
     return key.decode("utf-8", "surrogatepass")
+
+
+def drop(connection: sqlite3.Connection, refused: Refused) -> None:
+    """Delete the rows that were refused."""
+    connection.executemany(_DELETE, [(row,) for row in refused])
 
 
 def placeholders(parameters: Sequence[object]) -> str:
@@ -69,14 +85,36 @@ def read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> tuple[dict[st
     return entries, refused
 
 
-def delete(connection: sqlite3.Connection, keys: Sequence[bytes]) -> int:
-    """Delete the rows under these keys, whosever they are, and return how many there were."""
-    return sum(
-        [
-            connection.execute(f"DELETE FROM Cache WHERE key IN ({placeholders(batch)})", batch).rowcount  # noqa: S608  # question marks only
-            for batch in batches(keys)
-        ]
-    )
+def delete_some(connection: sqlite3.Connection, keys: Sequence[bytes], most_bytes: int) -> tuple[int, bool]:
+    """Delete rows under these keys, whosever they are.
+
+    Args:
+        connection: In a transaction.
+        keys: As many as one statement takes.
+        most_bytes: How much to delete at most, so that the transaction is short; one row at least.
+
+    Returns:
+        How many were deleted, and whether that was all.
+    """
+    rows = connection.execute(
+        f"SELECT rowid, length(key), length(value) FROM Cache WHERE key IN ({placeholders(keys)})",  # noqa: S608  # as above
+        keys,
+    ).fetchall()
+    doomed = _first(rows, most_bytes)
+    connection.executemany(_DELETE, doomed)
+    return len(doomed), len(doomed) == len(rows)
+
+
+def purge_some(connection: sqlite3.Connection, now: float, most_bytes: int) -> int:
+    """Delete rows that expire at or before ``now``, as `delete_some` does, and return how many."""
+    rows = connection.execute(
+        "SELECT rowid, length(key), length(value) FROM Cache WHERE expire_time <= ?"
+        " ORDER BY expire_time DESC LIMIT ?",  # the end of the file first: nothing has to be moved into the gap
+        (now, _BATCH),
+    ).fetchall()
+    doomed = _first(rows, most_bytes)
+    connection.executemany(_DELETE, doomed)
+    return len(doomed)
 
 
 def store(connection: sqlite3.Connection, entries: Mapping[bytes, StoredEntry], max_bytes: int) -> int:
@@ -92,13 +130,25 @@ def store(connection: sqlite3.Connection, entries: Mapping[bytes, StoredEntry], 
     """
     ((page_size,),) = connection.execute("PRAGMA page_size").fetchall()
     longest = min(max_bytes - _RESERVED_PAGES * page_size, _LONGEST)
-    delete(connection, list(entries))
-    evicted = 0
-    for key, entry in entries.items():
-        if _footprint(len(key), len(entry.value), page_size) > longest:
-            continue
+    for batch in batches(list(entries)):
+        connection.execute(f"DELETE FROM Cache WHERE key IN ({placeholders(batch)})", batch)  # noqa: S608  # as above
+    fitting = [
+        (key, entry) for key, entry in entries.items() if _footprint(len(key), len(entry.value), page_size) <= longest
+    ]
+    staying = _staying(fitting, max_bytes)
+    evicted = len(fitting) - len(staying)
+    for key, entry in staying:
         evicted += _make_room(connection, max_bytes, page_size, _insert(connection, key, entry))
     return evicted
+
+
+def _staying(entries: Sequence[tuple[bytes, StoredEntry]], max_bytes: int) -> Sequence[tuple[bytes, StoredEntry]]:
+    """Return those that need not go for the ones after them, so that nothing is written in vain."""
+    for number in range(len(entries), 0, -1):
+        max_bytes -= len(entries[number - 1][1].value)
+        if max_bytes < 0:
+            return entries[number:]
+    return entries
 
 
 def _insert(connection: sqlite3.Connection, key: bytes, entry: StoredEntry) -> int:
@@ -123,15 +173,21 @@ def _make_room(connection: sqlite3.Connection, max_bytes: int, page_size: int, n
         ).fetchall()
         if not oldest:
             break
-        doomed: list[tuple[int]] = []
-        for rowid, key_size, value_size in oldest:
-            doomed.append((rowid,))
-            excess -= (key_size or 0) + (value_size or 0)
-            if excess <= 0:
-                break
-        connection.executemany("DELETE FROM Cache WHERE rowid = ?", doomed)
+        doomed = _first(oldest, excess)
+        connection.executemany(_DELETE, doomed)
         evicted += len(doomed)
     return evicted
+
+
+def _first(rows: Sequence[tuple[int, int | None, int | None]], size: int) -> list[tuple[int]]:
+    """Return, of rows with the lengths of their keys and values, as many as it takes to drop so many bytes."""
+    doomed: list[tuple[int]] = []
+    for rowid, key_size, value_size in rows:
+        doomed.append((rowid,))
+        size -= (key_size or 0) + (value_size or 0)
+        if size <= 0:
+            break
+    return doomed
 
 
 def _pages(connection: sqlite3.Connection) -> int:
@@ -147,10 +203,5 @@ def _footprint(key_size: int, value_size: int, page_size: int) -> int:
 
 
 def _checksum(key: bytes, value: bytes, expires_at: float) -> int:
-    """Return what tells that a row is whole.
-
-    Of a value longer than a page it covers one byte in 61: enough for any page that was lost or took the place of
-    another, at a tenth of the time, which would else be as long as that of reading.
-    """
-    covered = value if len(value) <= _COVERED_WHOLE else value[::61]
-    return zlib.crc32(covered, zlib.crc32(key + struct.pack("<d", expires_at)))
+    """Return what tells that a row is whole."""
+    return zlib.crc32(value, zlib.crc32(key + struct.pack("<d", expires_at)))

@@ -6,17 +6,18 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from functools import partial
 
 from mcp_orchestra import StoredEntry
 
 from mcp_orchestra_disk import leases, rows
-from mcp_orchestra_disk.database import Database, transaction
+from mcp_orchestra_disk.database import Database
 from mcp_orchestra_disk.directory import absolute, default_directory, prepare_directory
+from mcp_orchestra_disk.layout import ForeignDatabaseError
+from mcp_orchestra_disk.log import log_limit
+from mcp_orchestra_disk.options import LEAST_BYTES, MAX_BYTES, MOST_SECONDS, TIMEOUT
 
 __all__ = ["DiskStore"]
-
-T = TypeVar("T")
 
 
 class DiskStore:
@@ -25,13 +26,15 @@ class DiskStore:
     Args:
         directory: For this cache alone; ``~`` stands for the home directory. It is created if it does not exist. By
             default ``mcp-orchestra`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
-        max_bytes: Bytes that the entries may take up in the file; beyond, those stored least recently go first. A
-            single entry that is larger is not kept, and nothing has to go for it.
+        max_bytes: Bytes that the cache may take up on disk, an eighth of them, or 16 MiB, for its log; beyond, the
+            entries stored least recently go first. A single entry that is larger is not kept, and nothing has to go
+            for it.
         timeout: Seconds to wait for a database that another process has locked.
         clock: Seconds since the epoch, which leases are dated with.
 
     Raises:
         ValueError: There would be no room for anything.
+        ForeignDatabaseError: There is the database of another program.
         UnsafeDirectoryError: Others could read what is in the directory, or plant something.
         OSError: The directory is not there and cannot be created.
     """
@@ -40,35 +43,39 @@ class DiskStore:
         self,
         directory: str | os.PathLike[str] | None = None,
         *,
-        max_bytes: int = 1024 * 1024 * 1024,
-        timeout: float = 0.2,
+        max_bytes: int = MAX_BYTES,
+        timeout: float = TIMEOUT,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if max_bytes < 1024 * 1024:
-            raise ValueError("max_bytes must be at least 1048576 (1 MiB)")
-        if not 0 < timeout <= 60:
-            raise ValueError("timeout must be more than 0 and at most 60 seconds")
+        if max_bytes < LEAST_BYTES:
+            raise ValueError(f"max_bytes must be at least {LEAST_BYTES}")
+        if not 0 < timeout <= MOST_SECONDS:
+            raise ValueError(f"timeout must be more than 0 and at most {MOST_SECONDS:.0f} seconds")
         path = default_directory() if directory is None else absolute(directory)
         prepare_directory(path)
-        self._database = Database(path, timeout)
-        self._max_bytes = max_bytes
+        self._database = Database(path, max_bytes, timeout)
+        log_bytes = log_limit(max_bytes)
+        self._room = max_bytes - log_bytes
+        self._at_once = log_bytes // 2
         self._clock = clock
         self._refused = 0
-        with suppress(
-            OSError, sqlite3.Error
-        ):  # whoever has it locked, or whatever fills the disk, may be gone at the first question
-            self._database.run(lambda connection: None)
+        try:
+            self._database.read(lambda connection: None)
+        except ForeignDatabaseError:
+            raise
+        except (OSError, sqlite3.Error):
+            pass  # whoever has it locked, or whatever fills the disk, may be gone at the first question
 
     def get_many(self, keys: Sequence[str]) -> dict[str, StoredEntry]:
         """Return what is there, expired or not. A row that this cache cannot have written is deleted and absent."""
         encoded = _encoded(keys)
         if not encoded:
             return {}
-        entries, refused = self._database.run(lambda connection: rows.read(connection, encoded))
+        entries, refused = self._database.read(lambda connection: rows.read(connection, encoded))
         if refused:
             self._refused += len(refused)
             with suppress(OSError):  # it will be refused the next time, too
-                self._write(lambda connection: connection.executemany(_DELETE_ROW, [(row,) for row in refused]))
+                self._database.write(lambda connection: rows.drop(connection, refused))
         return entries
 
     def set_many(self, entries: Mapping[str, StoredEntry]) -> int:
@@ -79,47 +86,45 @@ class DiskStore:
 
         def store(connection: sqlite3.Connection) -> int:
             leases.revoke(connection, list(encoded))
-            return rows.store(connection, encoded, self._max_bytes)
+            return rows.store(connection, encoded, self._room)
 
-        return self._write(store)
+        return self._database.write(store)
 
     def delete_many(self, keys: Iterable[str]) -> int:
         """Drop the entries under these keys and return how many there were.
 
-        Even a full disk does not keep an entry alive: if it has no room for the deletion, all entries go.
+        Neither a full disk nor a log that cannot be begun anew keeps an entry alive: if there is no room for the
+        deletion, all entries go.
         """
+        deleted, rounds = 0, 0
         encoded = _encoded(keys)
-        if not encoded:
-            return 0
-
-        def delete(connection: sqlite3.Connection) -> int:
-            leases.revoke(connection, encoded)
-            return rows.delete(connection, encoded)
-
         try:
-            return self._write(delete)
+            for batch in rows.batches(encoded):
+                done = False
+                while not done:
+                    number, done = self._database.write(partial(self._delete, keys=batch))
+                    deleted, rounds = deleted + number, rounds + 1
+            if rounds > 1:
+                self._database.shrink()
         except OSError as error:
             if not _cannot_write(error):
                 raise
-            there = 0
             with suppress(OSError):
-                there = len(self._database.run(lambda connection: rows.read(connection, encoded))[0])
+                deleted += len(self._database.read(lambda connection: rows.read(connection, encoded))[0])
             self._database.remove()
-            return there
+        return deleted
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop everything, at once and whatever its size: the database is replaced by an empty one.
 
-        def clear(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM Leases")
-            connection.execute("DELETE FROM Cache")
-
+        What was moved aside goes too.
+        """
         try:
-            self._write(clear)
+            self._database.read(lambda connection: None)  # whose it is
         except OSError as error:
             if not _cannot_write(error):
                 raise
-            self._database.remove()
+        self._database.remove()
 
     def count(self, now: float) -> int:
         """Return how many entries expire after ``now``."""
@@ -128,16 +133,16 @@ class DiskStore:
             ((number,),) = connection.execute("SELECT COUNT(*) FROM Cache WHERE expire_time > ?", (now,)).fetchall()
             return int(number)
 
-        return self._database.run(count)
+        return self._database.read(count)
 
     def purge(self, now: float) -> int:
         """Drop every entry that expires at or before ``now`` and return how many there were."""
-
-        def purge(connection: sqlite3.Connection) -> int:
-            leases.drop_ended(connection, self._clock())
-            return connection.execute("DELETE FROM Cache WHERE expire_time <= ?", (now,)).rowcount
-
-        return self._write(purge)
+        self._database.write(lambda connection: leases.drop_ended(connection, self._clock()))
+        purged = 0
+        while some := self._database.write(lambda connection: rows.purge_some(connection, now, self._at_once)):
+            purged += some
+        self._database.shrink()
+        return purged
 
     def close(self) -> None:
         """Close the database; it stays where it is."""
@@ -158,7 +163,7 @@ class DiskStore:
             leases.grant(connection, encoded, by, now, seconds)
             return True
 
-        return self._write(acquire)
+        return self._database.write(acquire)
 
     def renew(self, key: str, holder: str, seconds: float) -> bool:
         """Renew a lease, for a minute at most.
@@ -175,7 +180,7 @@ class DiskStore:
             leases.grant(connection, encoded, by, now, seconds)
             return True
 
-        return self._write(renew)
+        return self._database.write(renew)
 
     def set_held(self, key: str, entry: StoredEntry, holder: str) -> int | None:
         """Store the entry and end the lease, in one step, if the holder holds it.
@@ -189,36 +194,35 @@ class DiskStore:
             if not leases.is_held(connection, encoded, by, self._clock()):
                 return None
             leases.end(connection, encoded, by)
-            return rows.store(connection, {encoded: entry}, self._max_bytes)
+            return rows.store(connection, {encoded: entry}, self._room)
 
-        return self._write(store)
+        return self._database.write(store)
 
     def release(self, key: str, holder: str) -> None:
         """End the lease if the holder holds it."""
         encoded, by = rows.encode(key), rows.encode(holder)
-        self._write(lambda connection: leases.end(connection, encoded, by))
+        self._database.write(lambda connection: leases.end(connection, encoded, by))
 
     def notices(self) -> Sequence[str]:
         """Return what was found broken or planted."""
         notices = [
-            f"a cache database that could not be used was moved aside to {path}; delete it once it is of no use"
+            f"what could not be used as the cache database was moved aside to {path}; delete it once it is of no use"
             for path in self._database.moved_aside()
         ]
+        if self._database.cleared:
+            notices.append(
+                f"{self._database.cleared} times something could not be used as the cache database; it was deleted when"
+                " the cache was cleared"
+            )
         if self._refused:
             notices.append(
                 f"{self._refused} entries in {self._database.path} were not as this cache writes them and were dropped"
             )
         return notices
 
-    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def write(connection: sqlite3.Connection) -> T:
-            with transaction(connection):
-                return work(connection)
-
-        return self._database.run(write)
-
-
-_DELETE_ROW = "DELETE FROM Cache WHERE rowid = ?"
+    def _delete(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> tuple[int, bool]:
+        leases.revoke(connection, keys)
+        return rows.delete_some(connection, keys, self._at_once)
 
 
 def _encoded(keys: Iterable[str]) -> list[bytes]:

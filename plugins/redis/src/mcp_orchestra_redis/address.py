@@ -56,6 +56,8 @@ class Address:
             raise ValueError(f"is not a valid address; {_ENCODE}") from None
         if parts.query or parts.fragment:
             raise ValueError(f"must not have a part after ? or #: options stand beside it; {_ENCODE}")
+        if "@" in parts.path:
+            raise ValueError(f"must not contain @ after the hosts; {_ENCODE}")
         login, _, hosts = parts.netloc.rpartition("@")
         username, _, password = (unquote(part) or None for part in login.partition(":"))
         if parts.scheme == "unix":
@@ -82,6 +84,18 @@ class Address:
             username=username,
             password=password,
         )
+
+    @classmethod
+    def split(cls, url: str) -> tuple[str, str | None, str | None]:
+        """Return an address without user name and password, and these.
+
+        Raises:
+            ValueError: It is not one, as in `parse`.
+        """
+        address = cls.parse(url)
+        scheme, separator, rest = url.partition("://")
+        hosts, slash, path = rest.partition("/")
+        return f"{scheme}{separator}{hosts.rpartition('@')[2]}{slash}{path}", address.username, address.password
 
     def __str__(self) -> str:
         if not self.places[0].port:

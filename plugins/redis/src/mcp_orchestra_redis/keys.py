@@ -47,11 +47,16 @@ class Keys:
         """Matches the names of all leases."""
         self.channel: str = f"{namespace}:changes"
         """Where changes are told."""
+        self._marker = f"{namespace}:marker:"
         self.entry: Callable[[str], bytes] = lru_cache(_REMEMBERED)(self._named)
         """Returns the name of an entry by its key."""
 
     def _named(self, key: str) -> bytes:
         return (self._entry + _spread(key)).encode()
+
+    def marker(self, number: int) -> bytes:
+        """Return the name of a marker; in a cluster, different ones are in different places."""
+        return f"{self._marker}{{{number}}}".encode()
 
     def lease(self, key: str) -> bytes:
         """Return the name of the lease on an entry; it is in the same slot."""

@@ -7,8 +7,13 @@ from mcp_orchestra_redis.servers import Servers
 __all__ = ["Leases"]
 
 
+_LONGEST = 60.0  # seconds: whoever needs one for longer renews it
+
+
 class Leases:
-    """Grants leases. Only the server's clock decides when one ends.
+    """Grants leases, for a minute at most. Only the server's clock decides when one ends.
+
+    What stands under the name of a lease and has no end, or a later one, was not put there as one, and is replaced.
 
     Args:
         servers: Where they are kept.
@@ -21,7 +26,7 @@ class Leases:
 
     def acquire(self, key: str, holder: str, seconds: float) -> bool:
         """Give the holder the lease, or renew it; False while another one holds it."""
-        return self._change(scripts.ACQUIRE, key, holder, _milliseconds(seconds))
+        return self._change(scripts.ACQUIRE, key, holder, _milliseconds(seconds), _milliseconds(_LONGEST))
 
     def renew(self, key: str, holder: str, seconds: float) -> bool:
         """Renew the lease; False unless the holder holds it."""
@@ -37,4 +42,4 @@ class Leases:
 
 
 def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
+    return max(1, round(min(seconds, _LONGEST) * 1000))

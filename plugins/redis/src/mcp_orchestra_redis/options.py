@@ -1,10 +1,20 @@
 """The options of the Redis backend."""
 
 import re
-from collections.abc import Iterable
-from typing import Annotated, Any, Self
+from collections.abc import Mapping
+from typing import Annotated, Self, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
 from mcp_orchestra_redis.address import Address
 
@@ -12,6 +22,7 @@ __all__ = ["RedisOptions"]
 
 _Seconds = Annotated[float, Field(gt=0, le=60, allow_inf_nan=False)]
 _Path = Annotated[str, Field(min_length=1)]
+_Name = Annotated[SecretStr, Field(min_length=1)]
 
 
 def _checked_url(url: str) -> str:
@@ -29,17 +40,20 @@ def _checked_namespace(namespace: str) -> str:
 
 
 class RedisOptions(BaseModel):
-    """``orchestration.cache.options`` for ``backend: redis``."""
+    """``orchestration.cache.options`` for ``backend: redis``.
+
+    User name and password are taken out of ``url`` and kept as secrets; errors quote nothing of what was given.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
     url: Annotated[str, AfterValidator(_checked_url)] = "redis://localhost:6379"
     """``redis://``, ``rediss://`` or ``unix://``; ``redis+sentinel://host,host/service`` or ``redis+cluster://host,host``."""
-    username: str | None = Field(default=None, min_length=1, repr=False)
+    username: _Name | None = None
     """Of an ACL user, if the address does not say it."""
     password: SecretStr | None = None
     """If the address does not say it."""
-    sentinel_username: str | None = Field(default=None, min_length=1, repr=False)
+    sentinel_username: _Name | None = None
     """For the sentinels themselves."""
     sentinel_password: SecretStr | None = None
     """For the sentinels themselves."""
@@ -57,6 +71,8 @@ class RedisOptions(BaseModel):
     """Seconds to wait for a connection."""
     socket_timeout: _Seconds = 0.04
     """Seconds for which a server may send nothing while an answer is awaited, and to wait for a free connection."""
+    timeout: _Seconds = 0.2
+    """Seconds that a call may take in total; if not given, no less than the two above."""
     max_connections: int = Field(default=10, ge=1, le=1000)
     """Connections to keep to each server, at most."""
     push: bool = True
@@ -65,9 +81,7 @@ class RedisOptions(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         address = self.address
-        if (address.username and self.username) or (address.password and self.password):
-            raise ValueError("username and password must stand in url or beside it, not in both")
-        if self.username and not (self.password or address.password):
+        if self.username and not self.password:
             raise ValueError("username needs a password")
         given = [name for name in ("ca_certs", "certfile", "keyfile") if getattr(self, name)]
         if not self.check_hostname:
@@ -82,24 +96,63 @@ class RedisOptions(BaseModel):
             raise ValueError("sentinel_username needs sentinel_password")
         return self
 
+    @model_validator(mode="wrap")  # after the other one, so that it comes round it
+    @classmethod
+    def _without_secrets(cls, given: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(_login_apart(cast("Mapping[str, object]", given)) if isinstance(given, dict) else given)
+        except ValidationError as error:
+            raise _quoting_nothing(error) from None
+
     @property
     def address(self) -> Address:
         """What ``url`` says."""
         return Address.parse(self.url)
 
     @property
+    def total(self) -> float:
+        """Seconds that a call may take."""
+        if "timeout" in self.model_fields_set:
+            return self.timeout
+        return max(self.timeout, self.connect_timeout, self.socket_timeout)
+
+    @property
     def login(self) -> tuple[str | None, str | None]:
-        """User name and password, wherever they were given."""
-        address = self.address
-        password = self.password.get_secret_value() if self.password else address.password
-        return self.username or address.username, password
+        """User name and password."""
+        return _told(self.username), _told(self.password)
 
     @property
     def sentinel_login(self) -> tuple[str | None, str | None]:
         """User name and password for the sentinels."""
-        return self.sentinel_username, self.sentinel_password.get_secret_value() if self.sentinel_password else None
+        return _told(self.sentinel_username), _told(self.sentinel_password)
 
-    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Show the address without user name and password."""
-        for name, value in super().__repr_args__():
-            yield name, str(self.address) if name == "url" else value
+
+def _told(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+def _login_apart(given: Mapping[str, object]) -> dict[str, object]:
+    """Move user name and password from the address to where they are secrets."""
+    options = dict(given)
+    if isinstance(url := options.get("url"), str):
+        try:
+            options["url"], username, password = Address.split(url)
+        except ValueError:
+            return options  # the address is refused for it in a moment
+        for name, value in (("username", username), ("password", password)):
+            if value is not None:
+                if options.get(name) is not None:
+                    error = ValueError("username and password must stand in url or beside it, not in both")
+                    line = InitErrorDetails(type="value_error", input=None, ctx={"error": error})
+                    raise ValidationError.from_exception_data("RedisOptions", [line], hide_input=True)
+                options[name] = SecretStr(value)
+    return options
+
+
+def _quoting_nothing(error: ValidationError) -> ValidationError:
+    """Return the error without what was given: that may be a secret, or have one in it."""
+    lines = [
+        InitErrorDetails(type=line["type"], loc=line["loc"], input=None, ctx=line.get("ctx", {}))
+        for line in error.errors(include_url=False, include_input=False)
+    ]
+    return ValidationError.from_exception_data(error.title, lines, hide_input=True)

@@ -1,17 +1,20 @@
 """What has to happen in one step at the server, and how it is called there."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError, TryAgainError
 
 from mcp_orchestra_redis.servers import Command, Servers
 from mcp_orchestra_redis.wire import Reply, Words
 
-__all__ = ["ACQUIRE", "DROP", "PURGE", "RELEASE", "RENEW", "STORE", "Call", "Script", "call"]
+__all__ = ["ACQUIRE", "DROP", "PURGE", "RELEASE", "RENEW", "STORE", "Apart", "Call", "Script", "call"]
 
 Call = tuple[Sequence[bytes], Words]
 """The names that a script is about, all of one slot, and its arguments."""
+
+Apart = Callable[[Servers, Call], Reply]
+"""Does in several steps what a script does in one."""
 
 
 class Script:
@@ -30,7 +33,7 @@ class Script:
 # Changes are published in the step that makes them: whoever is told of one cannot read what was there before.
 STORE = Script(
     """
-    if ARGV[5] and redis.call('GET', KEYS[2]) ~= ARGV[5] then return false end
+    if ARGV[5] and redis.pcall('GET', KEYS[2]) ~= ARGV[5] then return false end
     local stored = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
     if stored.err then redis.call('UNLINK', KEYS[1]) end
     redis.call('UNLINK', KEYS[2])
@@ -53,7 +56,7 @@ DROP = Script(
 
 PURGE = Script(
     """
-    if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
+    if redis.pcall('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
     return redis.call('UNLINK', KEYS[1])
     """
 )
@@ -61,17 +64,20 @@ PURGE = Script(
 
 ACQUIRE = Script(
     """
-    local holder = redis.call('GET', KEYS[1])
-    if holder and holder ~= ARGV[1] then return 0 end
+    local holder = redis.pcall('GET', KEYS[1])
+    if type(holder) == 'string' and holder ~= ARGV[1] then
+        local left = redis.call('PTTL', KEYS[1])
+        if left >= 0 and left <= tonumber(ARGV[3]) then return 0 end
+    end
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
     return 1
     """
 )
-"""Name: lease. Arguments: holder, milliseconds."""
+"""Name: lease. Arguments: holder, milliseconds, and how many a lease has at most: what has more, or no end, is none."""
 
 RENEW = Script(
     """
-    if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+    if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
     return redis.call('PEXPIRE', KEYS[1], ARGV[2])
     """
 )
@@ -79,15 +85,21 @@ RENEW = Script(
 
 RELEASE = Script(
     """
-    if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+    if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
     return redis.call('UNLINK', KEYS[1])
     """
 )
 """Name: lease. Argument: holder."""
 
 
-def call(servers: Servers, script: Script, calls: Sequence[Call]) -> list[Reply]:
+def call(servers: Servers, script: Script, calls: Sequence[Call], *, apart: Apart | None = None) -> list[Reply]:
     """Run a script for each call and return what each returns.
+
+    Args:
+        servers: Where.
+        script: What to run.
+        calls: What about, and with what.
+        apart: Does the same in several steps, for names of which some have been moved and others not.
 
     Raises:
         ResponseError: The first error that a server answered with; every call was made nevertheless.
@@ -98,6 +110,10 @@ def call(servers: Servers, script: Script, calls: Sequence[Call]) -> list[Reply]
     again = servers.run([_command("EVAL", script.source, calls[index]) for index in unknown])
     for index, reply in zip(unknown, again, strict=True):
         replies[index] = reply
+    if apart is not None:
+        for index, reply in enumerate(replies):
+            if isinstance(reply, TryAgainError):
+                replies[index] = apart(servers, calls[index])
     for reply in replies:
         if isinstance(reply, ResponseError):
             raise reply

@@ -1,14 +1,16 @@
 """One connection on which changes are told."""
 
-from typing import cast
-
+from redis.exceptions import InvalidResponse
 from redis.exceptions import TimeoutError as SilentError
 
-from mcp_orchestra_redis.wire import Connection, Reply, packed
+from mcp_orchestra_redis.deadline import within
+from mcp_orchestra_redis.replies import array, text
+from mcp_orchestra_redis.wire import Connection, answer, packed
 
 __all__ = ["Subscription"]
 
 _NEVER = float("-inf")
+_AT_ONCE = 1000  # messages, so that a flood of them does not keep one from being told
 
 
 class Subscription:
@@ -17,18 +19,20 @@ class Subscription:
     Args:
         connection: Connected, and from now on the subscription's.
         channel: What to listen to.
+        timeout: Seconds for a message that has begun.
 
     Raises:
         RedisError: The server does not confirm.
     """
 
-    def __init__(self, connection: Connection, channel: str) -> None:
+    def __init__(self, connection: Connection, channel: str, timeout: float) -> None:
         self._connection = connection
+        self._timeout = timeout
         self._pinged_at: float | None = None
         self._confirmed_at = _NEVER
         try:
             self._send("SUBSCRIBE", channel)
-            connection.read_response()
+            self._received()
         except BaseException:
             self.close()
             raise
@@ -59,17 +63,29 @@ class Subscription:
             RedisError: The connection is lost.
         """
         messages: list[bytes] = []
-        while self._connection.can_read():
-            reply = cast("list[Reply]", self._connection.read_response())
-            if reply[0] == b"message":
-                messages.append(cast("bytes", reply[2]))
-            elif reply[0] == b"pong" and self._pinged_at is not None:
+        while self._connection.can_read() and len(messages) < _AT_ONCE:
+            kind, *rest = self._received()
+            if kind == b"message":
+                messages.append(rest[-1])
+            elif kind == b"pong" and self._pinged_at is not None:
                 self._confirmed_at, self._pinged_at = self._pinged_at, None
         return messages, self._confirmed_at
+
+    def interrupt(self) -> None:
+        """End the connection, whatever another thread is doing with it."""
+        self._connection.interrupt()
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.disconnect()
 
     def _send(self, *words: str) -> None:
-        self._connection.send_packed_command([packed([words])], check_health=False)
+        with within(self._timeout):
+            self._connection.send_packed_command([packed([words])], check_health=False)
+
+    def _received(self) -> list[bytes]:
+        with within(self._timeout):
+            parts = array(answer(self._connection))
+        if not parts:
+            raise InvalidResponse
+        return [b"" if isinstance(part, int) else text(part) for part in parts]

@@ -1,15 +1,19 @@
 """Which server has what: one that stays where it is, one that sentinels know of, or the nodes of a cluster."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from typing import Protocol, cast
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from itertools import count
+from typing import Protocol
 
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
+from redis.exceptions import TimeoutError as SilentError
 
 from mcp_orchestra_redis.address import Place
 from mcp_orchestra_redis.connecting import Pools
+from mcp_orchestra_redis.replies import array, text, value
 from mcp_orchestra_redis.wire import Exchange, Reply, Words
 
 __all__ = ["Cluster", "Fixed", "Layout", "Sentinels", "Topology", "slot_of"]
@@ -71,6 +75,33 @@ class Fixed:
         """Do nothing: nobody had to be asked."""
 
 
+class _Guides:
+    """Those who know where the servers are. One that hangs ends the search, and is the last to be asked from then on.
+
+    So no call waits for more than one of them, and the next one asks another.
+    """
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._hung: dict[Place, int] = {}
+        self._number = count(1)
+
+    def in_turn(self, places: Iterable[Place]) -> list[Place]:
+        """Return them in the order in which to ask."""
+        return sorted(dict.fromkeys(places), key=lambda place: self._hung.get(place, 0))
+
+    def ask(self, place: Place, command: Words) -> Reply:
+        """Ask one of them and return the answer, an error if it is one."""
+        try:
+            with closing(Exchange(self._pools.at(place), [command])) as exchange:
+                (reply,) = exchange.answers()
+        except SilentError:
+            self._hung[place] = next(self._number)
+            raise
+        self._hung.pop(place, None)
+        return reply
+
+
 class Sentinels:
     """One server at a time, and which one it is, sentinels know.
 
@@ -84,16 +115,27 @@ class Sentinels:
 
     def __init__(self, pools: Pools, places: Sequence[Place], service: str) -> None:
         self._pools = pools
+        self._guides = _Guides(pools)
         self._places = tuple(places)
         self._service = service
 
     def find(self, *, first: Place | None = None, last: Place | None = None) -> Layout:
         """Return where the server is by the first sentinel that knows."""
-        reply = _first_answer(self._pools, self._places, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service))
-        if not isinstance(reply, list):
-            raise LostError("no sentinel knows the service")
-        host, port = cast("list[bytes]", reply)
-        return Layout([(0, Place(host.decode(), int(port)))])
+        failed: RedisError = LostError("no sentinel knows the service")
+        for place in self._guides.in_turn(self._places):
+            try:
+                reply = self._guides.ask(place, ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service))
+            except SilentError:
+                raise
+            except RedisError as error:
+                failed = error
+                continue
+            if isinstance(reply, ResponseError):
+                failed = reply
+            elif reply is not None:
+                host, port = array(reply, 2)
+                return Layout([(0, Place(text(host).decode(errors="replace"), _port(text(port))))])
+        raise failed
 
     def check(self, place: Place) -> None:
         """Refuse a new connection to one that was the server before a failover: it may be there again, as a replica."""
@@ -116,7 +158,7 @@ class Cluster:
     spread = True
 
     def __init__(self, pools: Pools, places: Sequence[Place]) -> None:
-        self._pools = pools
+        self._guides = _Guides(pools)
         self._given = tuple(places)
         self._known = self._given
 
@@ -125,44 +167,39 @@ class Cluster:
         candidates = dict.fromkeys([*([first] if first is not None else ()), *self._known, *self._given])
         if last is not None and candidates.pop(last, 0) is None:
             candidates[last] = None
-        for asked in candidates:
+        failed: RedisError = LostError("no node knows where the slots are")
+        for asked in self._guides.in_turn(candidates):
             try:
-                reply = _first_answer(self._pools, (asked,), ("CLUSTER", "SLOTS"))
+                reply = self._guides.ask(asked, ("CLUSTER", "SLOTS"))
+            except SilentError:
+                raise
             except RedisError as error:
-                if asked == next(reversed(candidates)) or isinstance(error, ResponseError):
-                    raise
+                failed = error
                 continue
-            owners = sorted(_owner(cast("list[Reply]", part), asked) for part in cast("list[Reply]", reply))
+            if isinstance(reply, ResponseError):
+                raise reply
+            owners = sorted(_owner(array(part), asked) for part in array(reply))
             if owners and owners[0][0] == 0:
                 layout = Layout(owners)
                 self._known = (asked, *(layout.places - {asked}))
                 return layout
-        raise LostError("no node knows where the slots are")
+        raise failed
 
     def close(self) -> None:
         """Do nothing: whoever was asked is asked for entries, too."""
 
 
 def _owner(part: list[Reply], asked: Place) -> tuple[int, Place]:
-    host, port = cast("list[Reply]", part[2])[:2]
-    name = host.decode() if isinstance(host, bytes) else ""  # a node that does not know what others call it says ""
-    return cast("int", part[0]), Place(name if name not in ("", "?") else asked.host, cast("int", port))
+    if len(part) < 3:
+        raise InvalidResponse
+    start, node = part[0], array(part[2])
+    if len(node) < 2 or not isinstance(start, int) or not isinstance(port := node[1], int):
+        raise InvalidResponse
+    name = (value(node[0]) or b"").decode(errors="replace")  # one that does not know what others call it says ""
+    return start, Place(name if name not in ("", "?") else asked.host, port)
 
 
-def _first_answer(pools: Pools, places: Sequence[Place], command: Words) -> Reply:
-    failed: RedisError = LostError("nobody to ask")
-    for place in places:
-        try:
-            exchange = Exchange(pools.at(place), [command])
-            try:
-                (reply,) = exchange.answers()
-            finally:
-                exchange.close()
-        except RedisError as error:
-            failed = error
-        else:
-            if isinstance(reply, ResponseError):
-                failed = reply
-            elif reply is not None:
-                return reply
-    raise failed
+def _port(written: bytes) -> int:
+    if not written.isdigit() or len(written) > 5:
+        raise InvalidResponse
+    return int(written)

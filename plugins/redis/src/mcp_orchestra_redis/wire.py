@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
-from redis.exceptions import ResponseError
+from redis.exceptions import AuthenticationError, InvalidResponse, ResponseError
 
-__all__ = ["Connection", "Exchange", "Pool", "Reply", "Words", "packed"]
+__all__ = ["Connection", "Exchange", "Pool", "Reply", "Words", "answer", "packed"]
 
 Words: TypeAlias = tuple[bytes | str | int, ...]
 """A command and its arguments."""
@@ -21,10 +21,13 @@ class Connection(Protocol):
         """Connect, unless it is connected."""
 
     def on_connect(self) -> None:
-        """Log in and choose the database."""
+        """Get ready to read from a new connection."""
 
     def disconnect(self) -> None:
-        """Close it; it connects again when it is used."""
+        """Close it; in the child of a fork, what the parent opened stays open to the parent."""
+
+    def interrupt(self) -> None:
+        """End it, whatever another thread is doing with it."""
 
     def fileno(self) -> int:
         """Return the descriptor of its socket."""
@@ -46,14 +49,14 @@ class Pool(Protocol):
     """What is used of a pool of connections."""
 
     def get_connection(self) -> Connection:
-        """Lend a connection, new or used."""
+        """Lend a connection, with nothing to be read on it."""
         ...
 
     def release(self, connection: Connection) -> None:
         """Take a connection back."""
 
-    def disconnect(self) -> None:
-        """Close all connections."""
+    def refused(self) -> None:
+        """Take note that the server does not accept the user."""
 
 
 def packed(commands: Sequence[Words]) -> bytes:
@@ -65,6 +68,19 @@ def packed(commands: Sequence[Words]) -> bytes:
             written = word if isinstance(word, bytes) else str(word).encode()
             parts += (b"$%d\r\n" % len(written), written, b"\r\n")
     return b"".join(parts)
+
+
+def answer(connection: Connection) -> Reply:
+    """Wait for the next answer and return it.
+
+    Raises:
+        ResponseError: It is an error.
+        InvalidResponse: It makes no sense.
+    """
+    try:
+        return connection.read_response()
+    except (ValueError, IndexError, RecursionError):  # where there should be a number, or an address
+        raise InvalidResponse from None
 
 
 class Exchange:
@@ -93,9 +109,12 @@ class Exchange:
         replies: list[Reply] = []
         while self._awaited:
             try:
-                replies.append(self._connection.read_response())
+                replies.append(answer(self._connection))
             except ResponseError as error:
                 replies.append(error)
+            except AuthenticationError:
+                self._pool.refused()
+                raise
             self._awaited -= 1
         return replies
 

@@ -4,6 +4,7 @@
 import math
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from operator import methodcaller
 from threading import Lock, Thread
@@ -13,7 +14,7 @@ import pytest
 
 from mcp_orchestra.stores import CacheStore, GrantsLeases, TellsOfChanges
 from mcp_orchestra.testing.cache_stores.place import PATIENCE, Place, entry, until
-from mcp_orchestra.testing.cache_stores.rules import StoreTests, needs
+from mcp_orchestra.testing.cache_stores.rules import Interruption, StoreTests, needs
 
 __all__ = ["ChangeTests"]
 
@@ -167,9 +168,37 @@ class ChangeTests(StoreTests):
         keys = [f"key {n}" for n in range(5)]
         for key in keys:
             other.set_many({key: entry()})
-        end = time.monotonic() + store.push_delay + 1  # for the thread that is told to get its turn
-        while not listener.heard_of(keys) and store.in_step():
-            assert time.monotonic() < end, "it says that it is in step, and has not told of every change"
-            time.sleep(0.01)
+        _told_unless_out_of_step(listener, keys)
         listener.await_change(*keys)
         until(store.in_step, "in step again")
+
+    @needs(TellsOfChanges, "interrupt")
+    def test_what_is_cut_off_is_not_in_step_before_it_has_told_what_it_missed(
+        self, place: Place, listener: Listener, interrupt: Interruption
+    ) -> None:
+        store, other = listener.store, place.open()
+        written: list[str] = []
+
+        def write(key: str) -> bool:
+            with suppress(OSError):  # it may be cut off as well
+                other.set_many({key: entry()})
+                written.append(key)
+            return key in written
+
+        writer = Thread(target=write, args=["meanwhile"], daemon=True)
+        with interrupt():
+            writer.start()
+            until(lambda: not store.in_step(), "what is cut off is not in step", seconds=store.push_delay)
+        writer.join(PATIENCE)
+        until(partial(write, "afterwards"), "the place can be used again")
+        _told_unless_out_of_step(listener, written)
+        listener.await_change(*written)
+        until(store.in_step, "in step again")
+
+
+def _told_unless_out_of_step(listener: Listener, keys: Collection[str]) -> None:
+    """Check that a store does not say for longer than its delay that it is in step, and has not told of the keys."""
+    end = time.monotonic() + listener.store.push_delay + 1  # for the thread that is told to get its turn
+    while not listener.heard_of(keys) and listener.store.in_step():
+        assert time.monotonic() < end, "it says that it is in step, and has not told of every change"
+        time.sleep(0.01)

@@ -75,7 +75,7 @@ class EntryTests(StoreTests):
     @pytest.mark.parametrize("number", [32, 500, 2000])
     def test_a_call_may_have_many_keys(self, store: CacheStore, number: int) -> None:
         keys = [f"key {n}" for n in range(number)]
-        some = {key: entry(key.encode(), 1) for key in keys[:: number // 20]}
+        some = {key: entry(key.encode(), 1) for key in keys[:: -(-number // 20)]}
         store.set_many(some)
         assert dict(store.get_many(keys)) == some
         assert store.delete_many(keys) == len(some)

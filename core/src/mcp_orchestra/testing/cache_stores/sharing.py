@@ -1,6 +1,7 @@
 """What outlives a store, and what several stores on one place see of each other, in one process and in two."""
 # ruff: noqa: D102, S101 - tests assert, and their names say what they are about
 
+import time
 from functools import partial
 from operator import methodcaller
 
@@ -41,6 +42,43 @@ class SharingTests(StoreTests):
         assert dict(store.get_many(["a", "b", "c"])) == {"b": entry()}
         store.clear()
         assert place.reopen(store).count(0.0) == 0
+
+    @needs("persistent")
+    def test_what_was_dropped_before_a_process_was_killed_does_not_come_back(self, place: Place) -> None:
+        store = place.open()
+        store.set_many({"deleted": entry(), "replaced": entry(b"old"), "purged": entry(plus=-9), "kept": entry()})
+        place.close(store)
+        with place.process() as process:
+            assert process.call(methodcaller("delete_many", ["deleted"])) <= 1
+            process.call(methodcaller("set_many", {"replaced": entry(b"new")}))
+            process.call(methodcaller("purge", tomorrow(-9)))
+            process.kill()
+        store = place.open()
+        returned = dict(store.get_many(["deleted", "replaced", "purged", "kept"]))
+        there = {"replaced": entry(b"new"), "kept": entry()}  # or not there: it may have dropped them
+        assert returned == {key: there.get(key) for key in returned}
+        store.set_many({"deleted": entry(b"the place is usable")})
+        place.close(store)
+        with place.process() as process:
+            process.call(methodcaller("clear"))
+            process.kill()
+        assert dict(place.open().get_many(["deleted", "replaced", "kept"])) == {}
+
+    @needs("persistent")
+    def test_a_place_where_a_process_was_killed_while_it_wrote_can_be_opened(self, place: Place) -> None:
+        keys = [f"worker {n}" for n in range(4)]
+        for seconds in (0.05, 0.1, 0.15):
+            with place.process() as process:
+                process.call(methodcaller("clear"))  # it is open
+                process.begin(partial(write_on, keys=4, expires_at=tomorrow()))
+                time.sleep(seconds)  # anything may have been written by then, or nothing
+                process.kill()
+            store = place.open()
+            for key, found in store.get_many(keys).items():
+                assert number_of(key, found, tomorrow()) > 0
+            store.set_many({keys[0]: entry(b"the place is usable")})
+            assert dict(store.get_many(keys[:1])) == {keys[0]: entry(b"the place is usable")}
+            place.close(store)
 
     @needs("shared")
     def test_each_of_two_stores_sees_at_once_what_the_other_changed(self, place: Place) -> None:

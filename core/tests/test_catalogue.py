@@ -30,6 +30,8 @@ pytestmark = pytest.mark.anyio
 class Server:
     """A server's client as the catalogue sees it."""
 
+    request_timeout = 30.0
+
     def __init__(self, server_id, *tools):
         self.server_id = server_id
         self.tools = list(tools)
@@ -180,7 +182,7 @@ async def test_a_tool_that_nobody_seems_to_have_is_looked_for_once_more():
     with pytest.raises(ToolNotFoundError, match="did you mean 'echo'") as caught:
         await call(tools, "ecko")
     assert caught.value.context == {"tool": "ecko", "delivered": "no", "near": ["echo"]}
-    assert (server.listed, other.listed) == (3, 3)
+    assert (server.listed, other.listed) == (2, 2)  # a name that somebody made up does not keep them busy
 
 
 async def test_a_server_that_cannot_list_its_tools_is_left_out_and_asked_again():

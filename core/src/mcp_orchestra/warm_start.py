@@ -98,10 +98,11 @@ class WarmStart:
         if (error := starting.exception()) is None:
             self._failed = False
             return
+        if isinstance(error, MCPConnectionError) and error.context.get("cause") == "closed":
+            return
         self._failed = True
         self._resting_until = time.monotonic() + _REST_SECONDS
-        if not (isinstance(error, MCPConnectionError) and error.context.get("cause") == "closed"):
-            logger.warning("answered from the cache, but the servers cannot be connected: %s", error)
+        logger.warning("answered from the cache, but the servers cannot be connected: %s", error)
 
 
 def _retrieve(starting: asyncio.Future[object]) -> None:

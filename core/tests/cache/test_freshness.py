@@ -129,13 +129,30 @@ def test_s33_a_scope_that_is_absent_or_unknown_is_private(scope):
 
 
 @pytest.mark.parametrize("hint", [None, 0, -1, "5000", 5.5])
-def test_s33_parts_without_a_positive_hint_leave_it_to_the_others(hint):
+def test_s33_a_part_without_a_positive_hint_is_no_longer_fresh_than_without_the_others(hint, store, clock):
     hints = Hints()
     hints.add(Says(hint, "public"))
-    assert hints.ttl_ms is None
+    hints.add(Says(3_600_000, "public"))
+    assert (hints.ttl_ms, hints.complete) == (3_600_000, False)
 
-    hints.add(Says(3000, "public"))
-    assert hints.ttl_ms == 3000
+    whole = Fetched(data={}, ttl_ms=hints.ttl_ms, hinted_whole=hints.complete)
+    cache = ResourceCache(60, store=store, clock=clock)
+    fetched(cache, whole)
+    is_fresh_until(cache, clock, 1060.0)
+
+
+def test_s33_a_strict_cache_keeps_nothing_that_has_a_part_without_a_hint(store, clock):
+    cache = ResourceCache(60, store=store, clock=clock, freshness=Freshness(ttl_policy="strict"))
+    fetched(cache, Fetched(data={}, ttl_ms=5000, hinted_whole=False))
+
+    assert cache.get("a") is None
+
+
+def test_s33_the_time_counts_from_when_the_first_part_arrived(store, clock):
+    cache = ResourceCache(60, store=store, clock=clock)
+    fetched(cache, Fetched(data={}, ttl_ms=10_000, age=4.0))
+
+    is_fresh_until(cache, clock, 1006.0)
 
 
 @given(SECONDS, HINTS, st.floats(0, 1), st.floats(0, 1, exclude_max=True), st.floats(0.001, 1e6))

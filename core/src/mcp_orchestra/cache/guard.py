@@ -209,12 +209,17 @@ class StoreGuard:
         """Do what `call` does; on an event loop, wait for a blocking store for no longer than a moment (50 ms)."""
         if self._worker is None or self._closed or not _on_event_loop() or not self._breaker.admits():
             return self.call(operation, otherwise)
+        known = self._troubles.count
         try:
             job = self._worker.submit(lambda: self._perform(operation))
             wait([job], _MOMENT)
-            return job.result(0) if job.done() else otherwise
+            if not job.done():
+                return otherwise
+            result = job.result()
         except Exception as error:  # noqa: BLE001  # as in `call`
             return self._failed(error, otherwise)
+        self._finished(known)
+        return result
 
     async def acall(self, operation: Callable[[CacheStore], T], otherwise: T) -> T:
         """Do what `call` does without holding up the event loop."""

@@ -190,9 +190,9 @@ class ResourceCache:
         """Return the statistics since the cache was made.
 
         Returns:
-            ``hits``, ``misses``, ``evictions`` (entries dropped because they were expired or for want of room),
-            ``total_requests``, ``hit_rate`` (text, such as ``"78.95%"``) and ``cached_items`` (fresh entries; on an event
-            loop the last number known, if a blocking store does not say soon), as the API document has them. Further:
+            As the API document has them: ``hits``, ``misses``, ``evictions`` (entries dropped because they were expired
+            or for want of room), ``total_requests``, ``hit_rate`` (text, such as ``"78.95%"``) and ``cached_items``
+            (fresh entries; on an event loop the last number known, if a blocking store does not say soon). Further:
             ``evictions_by_cause`` (``expired``, ``room``), ``stale`` (answers served beyond their time to live),
             ``fetches``, ``fetches_saved`` (by sharing another one's), ``bytes_read`` and ``bytes_written`` (from and to
             the store), ``errors`` (failed calls to the store, and entries that were not what had been stored),

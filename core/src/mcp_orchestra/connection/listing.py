@@ -22,7 +22,7 @@ class Hints:
     complete: bool = True
     """Whether every answer had one."""
     scope: Literal["public", "private"] = "public"
-    since: float | None = None
+    since: float | None = field(default=None, compare=False)
     """When the first answer arrived, in monotonic seconds: from then on the times count."""
 
     def add(self, answer: Any) -> None:

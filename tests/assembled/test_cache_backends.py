@@ -290,7 +290,7 @@ orchestration:
                 assert stats(orchestrator)["cached_items"] == 1, line
         assert server.requests["resources/list"] == (2 if line == on_memory else 1), line
     assert (tmp_path / "home" / "mcp-orchestra" / "cache.db").exists()
-    assert valkey.ask("KEYS", f"{namespace}:*") == "*1"
+    assert valkey.ask("KEYS", f"{namespace}:entry:*") == "*1"
     assert len(gathered) == 18
     assert all(one == gathered[0] for one in gathered)
 

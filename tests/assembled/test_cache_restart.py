@@ -204,6 +204,8 @@ async def test_s14_nothing_is_left_of_an_orchestrator_that_answered_before_it_wa
         await second.close()
         assert not second.get_status()["initialized"]
     await until(lambda: leftovers() == before)
+
+
 @pytest.mark.parametrize("era", ["auto", "legacy"])
 async def test_s33_a_resource_whose_contents_change_after_a_restart_is_noticed(deploy, serving, until, era):
     server = ScriptedServer("a", tools=("put",))
@@ -222,5 +224,3 @@ async def test_s33_a_resource_whose_contents_change_after_a_restart_is_noticed(d
         return (await second.gather_all_resources())["A"]["resources"]["1"]["data"] == "newer"
 
     await until(noticed)
-
-

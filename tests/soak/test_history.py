@@ -42,21 +42,28 @@ class Company:
         with (self.folder / f"{name}.log").open("wb") as log:
             command = [sys.executable, PROGRAM, json.dumps(arguments)]
             self._running[name] = subprocess.Popen(command, stderr=log)
+        end = time.monotonic() + 60
+        while not (self.folder / f"{name}.jsonl").exists():  # a busy machine must not leave them no time to work
+            assert self._running[name].poll() is None, self.last_words(name)
+            assert time.monotonic() < end, f"{name} does not begin"
+            time.sleep(0.01)
+
+    def last_words(self, name: str) -> str:
+        return f"{name} ended by itself:\n{(self.folder / f'{name}.log').read_text(encoding='utf-8')}"
 
     def kill(self, name: str) -> None:
         process = self._running.pop(name)
-        ended = process.poll() is not None
-        assert not ended, f"{name} ended by itself:\n{(self.folder / f'{name}.log').read_text(encoding='utf-8')}"
+        assert process.poll() is None, self.last_words(name)
         process.kill()
         process.wait()
         self.deaths.append({"what": "killed", "process": name, "at": time.monotonic()})
 
     def work(self, seconds: float, *, lifetime: float) -> None:
         """Let them work for a while, and now and then kill one at random and start another."""
-        end = time.monotonic() + seconds
-        for _ in range(PROCESSES):
-            self.start()
         try:
+            for _ in range(PROCESSES):
+                self.start()
+            end = time.monotonic() + seconds
             while (left := end - time.monotonic()) > 0:
                 time.sleep(min(left, self._random.uniform(0.5, 1.5) * lifetime / PROCESSES))
                 if end - time.monotonic() > 0:
@@ -86,8 +93,8 @@ def test_s33_nothing_outdated_too_old_or_of_another_principal_is_served(
     promise = Promise(ttl=3, max_stale=1, skew=SKEW, push_delay=delay)
     history = recorded(tmp_path, seconds, promise, lifetime=min(5.0, seconds), near_entries=near_entries)
     assert history.violations() == []
-    assert len(history.reads) > 20 * seconds
-    assert len(history.changes) > seconds
+    assert len(history.reads) > 100
+    assert len(history.changes) > 5
 
 
 def test_a_store_that_does_not_tell_of_changes_is_found_out(tmp_path: Path, seconds: float) -> None:

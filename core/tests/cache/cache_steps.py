@@ -101,9 +101,14 @@ class CacheSteps(RuleBasedStateMachine):
 
     # What changes it.
 
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether what was just done has not even begun in the store; if it hangs, it will be done there."""
+        return self.store.down or not (self.store.gate.is_set() or self.store.entered.is_set())
+
     def keep(self, key: str, data: dict, ttl_ms: int | None = None) -> None:
         self.purged.pop(key, None)
-        if self.store.down:
+        if self.is_out_of_reach:
             self.model.entries.pop(key, None)  # also if it cannot be replaced: what is outdated is not served
         else:
             self.model.keep(key, data, self.now, ttl_ms)
@@ -130,11 +135,11 @@ class CacheSteps(RuleBasedStateMachine):
             case "outdate", key:
                 self.cache.outdate(key)
                 self.purged.pop(key, None)
-                if self.store.down and self.model.max_stale:
+                if self.is_out_of_reach and self.model.max_stale:
                     if key in self.model.entries:
                         self.model.entries[key].doomed = True
                     self.unsettled[key] = self.now  # of what is said twice, the last counts
-                elif self.store.down:
+                elif self.is_out_of_reach:
                     self.drop(key)
                 else:
                     self.model.outdate(key, self.now, self.now)
@@ -276,6 +281,7 @@ class CacheSteps(RuleBasedStateMachine):
         worker = self.cache._guard._worker
         worker._patience = 0.01
         self.was_in_trouble = True
+        self.store.entered.clear()
         self.store.gate.clear()
         if first[0] == "get":
             found = self.cache.get(first[1])

@@ -13,13 +13,17 @@ METHODS = frozenset(
 
 
 class Switchable:
-    """Makes of a store one whose methods raise while it is ``down``, and wait while ``gate`` is closed."""
+    """Makes of a store one whose methods raise while it is ``down``, and wait while ``gate`` is closed.
+
+    ``entered`` says whether one has been called, since it was cleared.
+    """
 
     down = False
 
     def __init__(self, *args, **options) -> None:
         self.gate = Event()
         self.gate.set()
+        self.entered = Event()
         super().__init__(*args, **options)
 
     def __getattribute__(self, name: str) -> object:
@@ -30,6 +34,7 @@ class Switchable:
         def call(*args):
             if self.down:
                 raise ConnectionError
+            self.entered.set()
             self.gate.wait(30)
             return method(*args)
 

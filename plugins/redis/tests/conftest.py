@@ -18,7 +18,7 @@ PATIENT = 5.0
 OpenStore = Callable[..., RedisStore]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_server() -> Iterator[ValkeyServer]:
     with ValkeyServer() as server:
         yield server

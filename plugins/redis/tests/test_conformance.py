@@ -16,3 +16,7 @@ class TestRedisStore(CacheStoreTests):
     @pytest.fixture
     def factory(self, shared_server, namespace):
         return partial(RedisStore, RedisOptions(url=shared_server.url, namespace=namespace, socket_timeout=5.0))
+
+    @pytest.fixture
+    def interrupt(self, shared_server):
+        return shared_server.paused

@@ -205,8 +205,8 @@ class StoreGuard:
         self._finished(known)
         return result
 
-    def glance(self, operation: Callable[[CacheStore], T], otherwise: T) -> T:
-        """Do what `call` does; on an event loop, wait for a blocking store for no longer than a moment (50 ms)."""
+    def glance(self, operation: Callable[[CacheStore], T], otherwise: T, later: T) -> T:
+        """Do what `call` does; on an event loop, return ``later`` if a blocking store needs more than 50 ms."""
         if self._worker is None or self._closed or not _on_event_loop() or not self._breaker.admits():
             return self.call(operation, otherwise)
         known = self._troubles.count
@@ -214,7 +214,7 @@ class StoreGuard:
             job = self._worker.submit(lambda: self._perform(operation))
             wait([job], _MOMENT)
             if not job.done():
-                return otherwise
+                return later
             result = job.result()
         except Exception as error:  # noqa: BLE001  # as in `call`
             return self._failed(error, otherwise)

@@ -199,7 +199,7 @@ class ResourceCache:
             ``available`` (whether the store could be reached), ``notices`` (what it has to say) and ``servers`` (the
             counters of each server).
         """
-        items = self._counted = self._guard.glance(self._count_items, self._counted)
+        items = self._counted = self._guard.glance(self._count_items, 0, later=self._counted)
         report = self._statistics.report(items)
         servers = report.pop("servers")
         return {
@@ -362,7 +362,7 @@ class ResourceCache:
         for key, (entry, standing, copy, _) in found.items():
             if standing.fresh:
                 until = self._freshness.limit(entry)
-                answers[key] = Answer(data=entry.data, copy=copy, good_until=until)
+                answers[key] = Answer(data=entry.data, copy=copy, stored_at=entry.stored_at, good_until=until)
             elif (revalidate and standing.while_revalidating) or (standing.while_failing and key in failing):
                 answers[key] = Answer(data=entry.data, copy=copy, stale=True)
         return answers

@@ -221,7 +221,8 @@ class Shelf:
 
     def see_to(self, writing: Writing) -> None:
         """See to it that what could not be replaced is not served any more."""
-        if not writing.begun:  # else `write` has done so if need be, or will: it may only be slow
+        # Once begun, `write` has done so if need be, or will: it may only be slow. What is not wanted replaces nothing.
+        if not writing.begun and writing.wanted():
             self._guard.condemn(self.name(writing.key))
         if not writing.ended:
             self.forget_near(writing.key)
@@ -342,9 +343,10 @@ class Shelf:
 
     def _mark_outdated(self, key: str, at: float, store: CacheStore) -> None:
         name = self.name(key)
-        found = self._look({key: name}, True, store).found.get(key)
-        if found is not None and found.entry.outdated and self._leases is None:
-            return  # as it was the last time
+        result = self._look({key: name}, True, store)
+        found = result.found.get(key)
+        if self._leases is None:
+            self._statistics.expired(result.expired)
         store.delete_many([name])  # which also revokes the lease of whoever is fetching what was before
         if found is None or not found.standing.while_failing:
             return

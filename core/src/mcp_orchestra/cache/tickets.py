@@ -1,6 +1,6 @@
 """Says, without looking anything up, whether what was looked up before is still what would be found."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from mcp_orchestra.cache.answer import Answer
@@ -47,7 +47,7 @@ class Tickets:
     def grant(
         self,
         ticket: Ticket,
-        answers: Iterable[Answer],
+        answers: Collection[Answer],
         tallies: tuple[Tally, ...],
         near: NearCache | None,
         near_until: float,
@@ -63,7 +63,8 @@ class Tickets:
         """
         now = self._clock()
         until = min((answer.good_until for answer in answers), default=now)
-        return Ticket(ticket.mark, now, min(until, now + _LONGEST_SECONDS), tallies, near, near_until)
+        since = max((answer.stored_at for answer in answers), default=now)
+        return Ticket(ticket.mark, since, min(until, now + _LONGEST_SECONDS), tallies, near, near_until)
 
     def honours(self, ticket: Ticket) -> bool:
         """Return whether a ticket is good."""

@@ -40,15 +40,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     def __init__(self, place: Place, tests: type[StoreTests]) -> None:
         super().__init__()
-        self.place = place
-        self.persistent = tests.persistent
-        self.leasing = GrantsLeases in tests.abilities
-        self.keeping = KeepsObjects in tests.abilities
+        self.place: Place = place
+        self.persistent: bool = tests.persistent
+        self.leasing: bool = GrantsLeases in tests.abilities
+        self.keeping: bool = KeepsObjects in tests.abilities
         self.stores: list[CacheStore] = [place.open() for _ in range(2 if tests.shared else 1)]
         self.stores[0].clear()
         self.model: dict[str, StoredEntry | StoredObject] = {}
         self.holders: dict[str, str] = {}
-        self.stored = 0
+        self.stored: int = 0
 
     def teardown(self) -> None:
         for store in self.stores:

@@ -82,7 +82,7 @@ def test_every_plugin_can_be_used() -> None:
     plugins = PluginManager(strict=True)
     plugins.discover()
     assert {info.name for info in plugins.installed()} == {
-        *("memory", "routing", "sse", "stdio", "streamable-http"),
+        *("disk", "memory", "redis", "routing", "sse", "stdio", "streamable-http"),
         "tcp",
     }
 

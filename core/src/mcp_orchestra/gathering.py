@@ -1,7 +1,7 @@
 """Answers questions for resources: of all servers at once, of the best server for a domain, of one URI."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,6 @@ class Gatherer:
     router: Router
     fail_fast: bool
     _assembled: _Assembled | None = None
-    _failing: set[str] = field(default_factory=set[str])
 
     async def gather(self) -> dict[str, Any]:
         """Return the resources of every connected server under its display name, in priority order.
@@ -154,22 +153,18 @@ class Gatherer:
         down: set[str] = set()
         if self.cache.serves_stale:
             servers = [info for info in self.registry.get_all_servers() if info.config.enabled]
-            down = {resources_key(i.server_id) for i in servers if not i.connected or i.server_id in self._failing}
+            down = {resources_key(info.server_id) for info in servers if not info.connected}
         answers = await self.cache.lookup([resources_key(info.server_id) for info in servers], failing=down)
         for info in servers:
             if (answer := answers.get(resources_key(info.server_id))) is not None:
                 self._follow(info, answer)
-                if not answer.stale:
-                    self._note(info, failing=False)
         return [info for info in servers if info.connected or resources_key(info.server_id) in answers], answers
 
     async def _entry(self, info: MCPServerInfo) -> dict[str, Any]:
         try:
             answer = await self._fetch(info)
-            self._note(info, failing=answer.stale)
             return _entry(info, answer)
         except MCPOrchestratorException as error:
-            self._note(info, failing=True)
             if self.fail_fast:
                 raise _fetch_error(info, error) from error
             return {**server_part(info, {}), "error": error.message}
@@ -180,10 +175,6 @@ class Gatherer:
         return await self.cache.fetch(
             key, lambda: fetch_resources(connection), fall_back=fall_back, patience=connection.request_timeout
         )
-
-    def _note(self, info: MCPServerInfo, *, failing: bool) -> None:
-        """Note whether a server fails: who asks next need not wait to find out if there is a copy for him."""
-        (self._failing.add if failing else self._failing.discard)(info.server_id)
 
     def _follow(self, info: MCPServerInfo, answer: Answer) -> None:
         """See to it that what is served from the cache is or becomes up to date, as far as its server can be asked."""

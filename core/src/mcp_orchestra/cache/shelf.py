@@ -342,17 +342,25 @@ class Shelf:
         return Found(opened.entry, self._freshness.standing(opened.entry, now), opened.original.copy, opened.size)
 
     def _mark_outdated(self, key: str, at: float, store: CacheStore) -> None:
-        name = self.name(key)
+        name, leases = self.name(key), self._leases
+        holder = token_hex(8)
+        # With the lease, what somebody else drops between our reading and our writing does not come back.
+        if leases is not None and not leases.acquire(name, holder, _TAKE_OVER_SECONDS):
+            store.delete_many([name])  # which revokes the lease of whoever is fetching what was before
+            return
         result = self._look({key: name}, True, store)
         found = result.found.get(key)
-        if self._leases is None:
+        useful = found is not None and found.standing.while_failing
+        if leases is None:
             self._statistics.expired(result.expired)
-        store.delete_many([name])  # which also revokes the lease of whoever is fetching what was before
-        if found is None or not found.standing.while_failing:
+        if leases is None or not useful:
+            store.delete_many([name])
+        if found is None or not useful:
             return
         entry = found.entry._replace(expires_at=min(found.entry.expires_at, at), outdated=True)
         with suppress(TypeError):  # it was stored before, so it can be again
-            self._statistics.evicted(self._evicted(self.writing(key, entry).put()))
+            if (evicted := self.writing(key, entry, holder=holder).put()) is not None or leases is None:
+                self._statistics.evicted(self._evicted(evicted))
 
     def _sweep(self, keys: Iterable[str], store: CacheStore) -> None:
         """Drop the expired among these keys."""

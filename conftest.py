@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 
+# Hypothesis imports this in the middle of a test, where CPython 3.11 may fail to parse it ("AST constructor recursion
+# depth mismatch", cpython #106905): the recursion limit, which Hypothesis raises for a test, changes meanwhile.
+import hypothesis.internal.conjecture.optimiser  # noqa: F401
 import psutil
 import pytest
 

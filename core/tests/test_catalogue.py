@@ -10,6 +10,7 @@ from mcp_orchestra.catalogue import Catalogue
 from mcp_orchestra.config.models import MCPServerConfig
 from mcp_orchestra.config.names import check_id
 from mcp_orchestra.config.problems import Problems
+from mcp_orchestra.connection.listing import Listing
 from mcp_orchestra.errors import (
     ConfigurationError,
     MCPConnectionError,
@@ -22,7 +23,7 @@ from mcp_orchestra.routing import Router
 from mcp_orchestra.types import Question
 from mcp_orchestra_memory import MemoryStore
 from mcp_orchestra_routing.priority import ByPriority
-from mcp_types import CallToolResult, ListToolsResult, TextContent, Tool, ToolAnnotations
+from mcp_types import CallToolResult, TextContent, Tool, ToolAnnotations
 
 pytestmark = pytest.mark.anyio
 
@@ -49,11 +50,11 @@ class Server:
     async def revive(self, _seconds):
         return True
 
-    async def list_tools(self):
+    async def collect_tools(self):
         self.listed += 1
         if self.fails is not None:
             raise self.fails
-        return ListToolsResult(tools=[tool if isinstance(tool, Tool) else described(tool) for tool in self.tools])
+        return Listing([tool if isinstance(tool, Tool) else described(tool) for tool in self.tools])
 
     async def call_tool(self, name, arguments, *, timeout):
         self.called.append((name, arguments, timeout))
@@ -228,10 +229,10 @@ async def test_a_server_that_is_down_keeps_the_names_of_its_tools():
 async def test_looking_for_a_tool_takes_no_longer_than_the_call_may():
     server = Server("a", "echo")
 
-    async def list_tools():
+    async def collect_tools():
         await asyncio.sleep(1e6)
 
-    server.list_tools = list_tools
+    server.collect_tools = collect_tools
     tools = catalogue(server)
     with pytest.raises(ToolCallError, match=r"was not found within 0\.01 s") as caught:
         await tools.call("echo", None, tools.registry.get_all_servers(), None, 0.01)

@@ -252,7 +252,7 @@ class Catalogue:
     async def _fetch(self, info: MCPServerInfo) -> Fetched:
         client = self.connections[info.server_id].client
         try:
-            answer = await client.list_tools()
+            listing = await client.collect_tools()
         except MCPConnectionError as error:
             if error.context.get("code") == METHOD_NOT_FOUND:
                 return Fetched(data={"tools": []})  # it has no tools at all
@@ -266,9 +266,9 @@ class Catalogue:
                 "output_schema": tool.output_schema,
                 "annotations": tool.annotations.model_dump(exclude_none=True) if tool.annotations else None,
             }
-            for tool in answer.tools
+            for tool in listing.items
         ]
-        return Fetched(data={"tools": tools}, ttl_ms=answer.ttl_ms or None, scope=answer.cache_scope)
+        return listing.hints.fetched({"tools": tools})
 
     def _named(self, listed: _Listed) -> Iterator[ToolInfo]:
         owners = Counter(name for names in self._claims.values() for name in names)

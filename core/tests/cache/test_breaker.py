@@ -4,6 +4,7 @@ import asyncio
 import errno
 
 import pytest
+from fakes import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp_orchestra import ResourceCache
@@ -11,14 +12,6 @@ from mcp_orchestra.cache.breaker import Breaker
 from shared_store import BareClient, Shared
 
 pytestmark = pytest.mark.anyio
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fakes import Clock
 from mcp_orchestra import ResourceCache, StoredEntry
 from mcp_orchestra.cache import Fetched
 from mcp_orchestra.cache.entry import Entry, encode, pack
@@ -18,14 +19,6 @@ from plain_cache import PlainCache
 READS = ("get_many", "get_objects")
 WRITES = ("set_many", "set_objects")
 METHODS = (*READS, *WRITES, "delete_many", "clear", "count", "purge", "close")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Troubled(MemoryStore):
@@ -87,7 +80,7 @@ class TroubledBytes(Troubled):
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(0.0)
 
 
 @pytest.fixture(params=[Troubled, TroubledBytes], ids=["objects", "bytes"])

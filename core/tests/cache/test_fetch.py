@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 import pytest
+from fakes import BytesStore, Clock
 from mcp_orchestra import MCPConnectionError, ResourceCache, ResourceFetchError
 from mcp_orchestra.cache import Fetched
 from mcp_orchestra.cache.entry import decode
@@ -11,14 +12,6 @@ from mcp_orchestra_memory import MemoryStore
 from plain_cache import PlainCache
 
 pytestmark = pytest.mark.anyio
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Upstream:
@@ -52,14 +45,7 @@ async def deadline():
 
 @pytest.fixture
 def clock():
-    return Clock()
-
-
-class BytesStore(MemoryStore):
-    """A store that keeps bytes only."""
-
-    get_objects = None
-    set_objects = None
+    return Clock(0.0)
 
 
 @pytest.fixture(params=[False, True], ids=["inline", "blocking"])

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from fakes import BytesStore, Clock
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp_orchestra import ResourceCache, StoredEntry
@@ -15,19 +16,6 @@ from mcp_orchestra_memory import MemoryStore
 DAY = 24 * 3600.0
 SECONDS = st.floats(0, 1e6)
 HINTS = st.none() | st.integers(-5, 10**9) | st.just(10**400)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class BytesStore(MemoryStore):
-    get_objects = None
-    set_objects = None
 
 
 class Says:

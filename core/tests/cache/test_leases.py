@@ -5,7 +5,7 @@ import asyncio
 import looptime
 import pytest
 from mcp_orchestra import ResourceCache, ResourceFetchError
-from mcp_orchestra.cache import Fetched
+from mcp_orchestra.cache import Fetched, Freshness
 from shared_store import BareClient, Client, LeasingClient, Shared
 
 pytestmark = pytest.mark.anyio
@@ -227,6 +227,19 @@ async def test_s34_what_changes_while_it_is_fetched_is_stored_by_nobody(processe
     expected = {"n": "set"} if change == "set" else None
     assert one.get("a") == other.get("a") == expected
     assert await second == ({"n": "set"} if change == "set" else {"n": "newer"})
+
+
+async def test_s35_what_its_server_outdates_while_we_fetch_it_is_still_there_for_when_the_fetch_fails(processes):
+    cache, _, _, _ = processes(freshness=Freshness(max_stale=600))
+    cache.set("a", {"n": 0})
+    cache.outdate("a")
+    failing = Upstream(error=ResourceFetchError("out of order"))
+    asking = asyncio.create_task(fetch(cache, failing))
+    await failing.reached.wait()
+    cache.outdate("a")
+    assert await asking == {"n": 0}
+    assert (await cache.lookup(["a"], failing=["a"]))["a"].stale
+    assert await fetch(cache, Upstream()) == {"n": 1}
 
 
 async def test_who_asks_after_an_invalidation_does_not_get_what_was_fetched_before(processes):

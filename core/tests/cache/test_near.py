@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from fakes import Clock
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -13,14 +14,6 @@ from mcp_orchestra.cache import Fetched, Freshness
 from mcp_orchestra.cache.entry import Entry, Kept, kept
 from mcp_orchestra.cache.near import NearCache
 from shared_store import BareClient, Client, Shared, TellingClient
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
+from fakes import BytesStore, Clock
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp_orchestra import CacheStore, PluginError, ResourceCache
@@ -15,21 +16,6 @@ from mcp_orchestra_memory import MemoryStore
 from plain_cache import PlainCache
 
 DOCUMENTED_STATS = {"hits", "misses", "evictions", "total_requests", "hit_rate", "cached_items"}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class BytesStore(MemoryStore):
-    """A store that keeps bytes only, as those on a disk or a server do."""
-
-    get_objects = None
-    set_objects = None
 
 
 @pytest.fixture

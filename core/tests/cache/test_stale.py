@@ -4,25 +4,13 @@ import asyncio
 import logging
 
 import pytest
+from fakes import BytesStore, Clock
 from mcp_orchestra import MCPConnectionError, ResourceCache, ResourceFetchError
 from mcp_orchestra.cache import Fetched, Freshness
 from mcp_orchestra_memory import MemoryStore
 from shared_store import BareClient, Client, Shared
 
 pytestmark = pytest.mark.anyio
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class BytesStore(MemoryStore):
-    get_objects = None
-    set_objects = None
 
 
 class Upstream:
@@ -272,8 +260,8 @@ async def test_s35_a_refresh_that_fails_leaves_things_as_they_are(make, clock, c
     broken = Upstream(error=RuntimeError("no"))
 
     cache.refresh("a", broken)
-    await broken.reached.wait()
-    await asyncio.sleep(0.01)
+    await cache._refreshing.ended()
+    assert broken.asked == 1
     assert await served(cache) == ({"n": 1}, True)
     cache.refresh("a", broken)  # and may be tried again
     while broken.asked < 2:

@@ -4,6 +4,7 @@ import asyncio
 from threading import Thread
 
 import pytest
+from fakes import BytesStore, Clock
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp_orchestra import ResourceCache
@@ -15,19 +16,6 @@ from shared_store import BareClient, Shared
 pytestmark = pytest.mark.anyio
 
 COUNTERS = ("hits", "misses", "stale", "fetches", "fetches_saved", "bytes_read", "bytes_written")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class BytesStore(MemoryStore):
-    get_objects = None
-    set_objects = None
 
 
 @pytest.fixture

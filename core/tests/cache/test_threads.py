@@ -6,18 +6,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fakes import BytesStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp_orchestra import ResourceCache, StoredEntry
 from mcp_orchestra_memory import MemoryStore
-
-
-class BytesStore(MemoryStore):
-    """A store that keeps bytes only."""
-
-    get_objects = None
-    set_objects = None
-
 
 THREADS = 8
 TTL = 10.0

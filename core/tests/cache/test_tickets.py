@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
+from fakes import BytesStore, Clock
 from mcp_orchestra import MCPConnectionError, MCPRegistry, MCPServerConfig, ResourceCache
 from mcp_orchestra.cache import Freshness, Ticket
 from mcp_orchestra.cache.tickets import Tickets
@@ -16,19 +17,6 @@ from shared_store import BareClient, Client, Shared
 pytestmark = pytest.mark.anyio
 
 KEYS = ["resources:a", "resources:b"]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class BytesStore(MemoryStore):
-    get_objects = None
-    set_objects = None
 
 
 @pytest.fixture(autouse=True)

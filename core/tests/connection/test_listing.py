@@ -127,3 +127,19 @@ def test_s33_the_order_of_the_answers_does_not_matter(answers, random):
     for answer in answers:
         other.add(SimpleNamespace(**answer))
     assert one == other
+
+
+def test_s33_what_is_fetched_says_all_that_its_parts_said_about_keeping_it(monkeypatch):
+    hints, now = Hints(), 100.0
+    monkeypatch.setattr("mcp_orchestra.connection.listing.time.monotonic", lambda: now)
+    hints.add(SimpleNamespace(ttl_ms=4000, cache_scope="public"))
+    now = 103.0
+    hints.add(SimpleNamespace(ttl_ms=9000, cache_scope="public"))
+    fetched = hints.fetched({"a": 1})
+    assert (fetched.data, fetched.ttl_ms, fetched.age, fetched.scope) == ({"a": 1}, 4000, 3.0, "public")
+    assert fetched.hinted_whole
+    assert fetched.cacheable
+    hints.add(SimpleNamespace(ttl_ms=None, cache_scope="private"))
+    assert not hints.fetched({}).hinted_whole
+    assert hints.fetched({}).scope == "private"
+    assert not hints.fetched({}, cacheable=False).cacheable

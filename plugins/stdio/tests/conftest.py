@@ -84,16 +84,20 @@ async def nothing_is_left(
     anyio_backend: str, until: Callable[[Callable[[], object]], Awaitable[None]]
 ) -> AsyncIterator[None]:
     """Fail a test that leaves a descriptor, a child process or a task."""
-    descriptors, tasks = _descriptors(), asyncio.all_tasks()
+    descriptors, children, tasks = _descriptors(), _children(), asyncio.all_tasks()
     yield
     gc.collect()
     with contextlib.suppress(TimeoutError):  # a thread of asyncio's may just be reaping
-        await until(lambda: _descriptors() <= descriptors and not psutil.Process().children())
+        await until(lambda: _descriptors() <= descriptors and _children() <= children)
     assert _descriptors() <= descriptors
-    assert psutil.Process().children(recursive=True) == []
+    assert _children() <= children
     left = {task for task in asyncio.all_tasks() - tasks if "TestRunner" not in repr(task)}
     assert left <= {asyncio.current_task()}
 
 
 def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))

@@ -29,19 +29,30 @@ class Leases:
         self._guard = guard
         self._numbers = count()
         self._owner = token_hex(8)
+        self._ours: dict[tuple[int, str], str] = {}
 
     def holder(self) -> str | None:
         """Return a name for a new fetch; None if the store grants no leases."""
-        # A process that forked goes by its own number, or parent and child would have each other's leases.
-        return f"{self._owner}-{os.getpid()}-{next(self._numbers)}" if self._leases is not None else None
+        return self._new_name() if self._leases is not None else None
+
+    def holder_of(self, name: str) -> str:
+        """Return which fetch of this process has, or had last, the lease on a stored key; if none has, a new name."""
+        return self._ours.get((os.getpid(), name)) or self._new_name()
 
     def acquire(self, name: str, holder: str | None) -> bool:
         """Take the lease on a stored key, from within a call to the store; return whether the holder has it."""
-        return holder is None or self._leases is None or self._leases.acquire(name, holder, _LEASE_SECONDS)
+        if holder is None or self._leases is None:
+            return True
+        if not self._leases.acquire(name, holder, _LEASE_SECONDS):
+            return False
+        self._ours[os.getpid(), name] = holder
+        return True
 
     def end(self, name: str, holder: str | None) -> None:
         """Let go of a lease, from within a call to the store."""
         if holder is not None and self._leases is not None:
+            if self._ours.get(ours := (os.getpid(), name)) == holder:
+                del self._ours[ours]
             self._leases.release(name, holder)
 
     def release(self, name: str, holder: str | None) -> None:
@@ -69,3 +80,7 @@ class Leases:
             await asyncio.sleep(_RENEW_SECONDS)
             if not await self._guard.acall(lambda _: leases.renew(name, holder, _LEASE_SECONDS), otherwise=True):
                 return  # it was revoked: what is being fetched is outdated already
+
+    def _new_name(self) -> str:
+        # A process that forked goes by its own number, or parent and child would have each other's leases.
+        return f"{self._owner}-{os.getpid()}-{next(self._numbers)}"

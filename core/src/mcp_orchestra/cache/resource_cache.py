@@ -104,6 +104,7 @@ class ResourceCache:
             self._guard.send(lambda _: near.watch())
         self._near = near
         self._in_memory = self._abilities.objects is not None and not blocking
+        self._leases = Leases(self._abilities.leases, self._guard)
         self._shelf = Shelf(
             store,
             self._abilities,
@@ -114,8 +115,8 @@ class ResourceCache:
             statistics=self._statistics,
             troubles=self._troubles,
             partitions=partitions or {},
+            holder_of=self._leases.holder_of,
         )
-        self._leases = Leases(self._abilities.leases, self._guard)
         self._turns = Turns(self._shelf, self._leases, self._guard)
         self._flights: SingleFlight[Answer] = SingleFlight()
         self._refreshing = Refreshing()

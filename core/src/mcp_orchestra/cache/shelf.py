@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from secrets import token_hex
 from typing import Any, NamedTuple, cast
 
 from mcp_orchestra.cache.abilities import Abilities
@@ -74,6 +73,7 @@ class Shelf:
         statistics: Counts entries and bytes.
         troubles: Told of entries that are not what was stored.
         partitions: For servers by id: what divides their entries from those that others get from the same server.
+        holder_of: Returns which fetch of this process has the lease on a stored key, or a new name.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Shelf:
         statistics: Statistics,
         troubles: StoreTroubles,
         partitions: Mapping[str, str],
+        holder_of: Callable[[str], str],
     ) -> None:
         self._store = store
         self._objects = abilities.objects
@@ -99,6 +100,7 @@ class Shelf:
         self._statistics = statistics
         self._troubles = troubles
         self._partitions = partitions
+        self._holder_of = holder_of
 
     def get(self, keys: tuple[str, ...]) -> dict[str, Found]:
         """Return what there is under the keys."""
@@ -266,7 +268,7 @@ class Shelf:
         Not with ``set_many``: over a network that may arrive when we have long ceased to wait for it, and after an
         invalidation by somebody else, which a lease does not survive.
         """
-        holder = token_hex(8)
+        holder = self._holder_of(name)
         if not leases.acquire(name, holder, _TAKE_OVER_SECONDS):
             self._store.delete_many([name])  # which revokes the other's lease: what he fetches is older
             leases.acquire(name, holder, _TAKE_OVER_SECONDS)
@@ -343,8 +345,9 @@ class Shelf:
 
     def _mark_outdated(self, key: str, at: float, store: CacheStore) -> None:
         name, leases = self.name(key), self._leases
-        holder = token_hex(8)
-        # With the lease, what somebody else drops between our reading and our writing does not come back.
+        holder = self._holder_of(name)
+        # With the lease, what somebody else drops between our reading and our writing does not come back. It may be
+        # that of a fetch of ours: what that brings is from before, and is not wanted any more.
         if leases is not None and not leases.acquire(name, holder, _TAKE_OVER_SECONDS):
             store.delete_many([name])  # which revokes the lease of whoever is fetching what was before
             return

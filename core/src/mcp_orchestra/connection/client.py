@@ -109,11 +109,16 @@ class ServerClient:
             MCPConnectionError: They cannot be had.
             ResourceFetchError: There are more than the limits allow.
         """
+        found = await self.collect_tools()
+        return types.ListToolsResult(tools=found.items, **_hints(found.hints))
+
+    async def collect_tools(self) -> Listing[types.Tool]:
+        """Return all tools together with how long they are fresh."""
         await self._connection.fetching("tools")
         client = self._connection.current
         found = await self._collect("tools/list", lambda c, at: c.list_tools(cursor=at), lambda r: r.tools)
         self._listed = client
-        return types.ListToolsResult(tools=found.items, **_hints(found.hints))
+        return found
 
     async def list_prompts(self) -> types.ListPromptsResult:
         """Return all prompts; raises as `list_tools` does."""

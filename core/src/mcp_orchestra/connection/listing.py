@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
+from mcp_orchestra.cache import Fetched
 from mcp_orchestra.config.models import LimitsConfig
 from mcp_orchestra.errors import ResourceFetchError
 
@@ -36,6 +37,17 @@ class Hints:
             self.since = time.monotonic()
         if getattr(answer, "cache_scope", None) != "public":
             self.scope = "private"
+
+    def fetched(self, data: dict[str, Any], *, cacheable: bool = True) -> Fetched:
+        """Return what was made of the answers, with all that is known about keeping it."""
+        return Fetched(
+            data=data,
+            ttl_ms=self.ttl_ms,
+            hinted_whole=self.complete,
+            age=time.monotonic() - self.since if self.since is not None else 0.0,
+            scope=self.scope,
+            cacheable=cacheable,
+        )
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """Gathers everything a server has to read: all pages of its resources and their contents."""
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import mcp_types as types
 
 from mcp_orchestra.cache import Fetched
-from mcp_orchestra.connection.listing import Hints
 from mcp_orchestra.connection.owner import Connection
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException
 from mcp_orchestra.tasks import run_all
@@ -38,7 +36,7 @@ async def fetch_resources(connection: Connection) -> Fetched:
         raise
     found = {key: _described(resource) for key, resource in _keyed(listing.items)}
     if not limits.resource_contents:
-        return _fetched(found, listing.hints)
+        return listing.hints.fetched(found)
 
     entries = list(found.values())
     for entry in entries[limits.max_resources_read :]:
@@ -65,18 +63,7 @@ async def fetch_resources(connection: Connection) -> Fetched:
     await run_all(read_some() for _ in range(workers))
     for entry in to_read:
         entry["error"] = "not read, because reading another resource took too long"
-    return _fetched(found, listing.hints)
-
-
-def _fetched(found: dict[str, dict[str, Any]], hints: Hints) -> Fetched:
-    return Fetched(
-        data=found,
-        ttl_ms=hints.ttl_ms,
-        hinted_whole=hints.complete,
-        age=time.monotonic() - hints.since if hints.since is not None else 0.0,
-        scope=hints.scope,
-        cacheable=not any("error" in entry for entry in found.values()),
-    )
+    return listing.hints.fetched(found, cacheable=not any("error" in entry for entry in entries))
 
 
 def contents_of(answer: types.ReadResourceResult) -> dict[str, Any]:

@@ -36,8 +36,8 @@ def backwards() -> Policy:
     return Policy(lambda question, candidates: candidates[::-1])
 
 
-def server(server_id: str, position: int, priority: int = 100, **fields) -> MCPServerInfo:
-    config = MCPServerConfig(name=server_id.upper(), priority=priority)
+def server(server_id: str, position: int, priority: int = 100, weight: int = 1, **fields) -> MCPServerInfo:
+    config = MCPServerConfig(name=server_id.upper(), priority=priority, weight=weight)
     return MCPServerInfo(name=config.name, config=config, server_id=server_id, position=position, **fields)
 
 
@@ -158,15 +158,30 @@ def test_a_domain_has_its_own_policy_and_everything_else_the_default():
 
 def test_a_policy_gets_the_question_and_what_is_known_about_each_server():
     policy = as_given()
-    slow = server("slow", 3, priority=7, connected=True, latency=1.5)
+    slow = server(
+        "slow", 3, priority=7, weight=5, connected=True, latency=1.5, peak_latency=2.5, in_flight=2, share=0.5
+    )
     new = server("new", 4, priority=9)
-    Router(policy).order(DOMAIN, [new, slow])
+    open_circuit = server("open", 5, connected=True, state="circuit_open")
+    Router(policy).order(DOMAIN, [new, slow, open_circuit])
     assert policy.asked == [
         (
             DOMAIN,
             [
-                Candidate(server_id="new", priority=9, position=4, connected=False, latency=None),
-                Candidate(server_id="slow", priority=7, position=3, connected=True, latency=1.5),
+                Candidate(server_id="new", priority=9, position=4, connected=False, usable=False),
+                Candidate(
+                    server_id="slow",
+                    priority=7,
+                    position=3,
+                    connected=True,
+                    latency=1.5,
+                    usable=True,
+                    weight=5,
+                    in_flight=2,
+                    peak_latency=2.5,
+                    share=0.5,
+                ),
+                Candidate(server_id="open", priority=100, position=5, connected=True, usable=False),
             ],
         )
     ]

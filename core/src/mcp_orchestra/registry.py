@@ -40,6 +40,17 @@ class MCPServerInfo:
     """When the next attempt to connect is made, on the event loop's clock; None if none is planned."""
     latency: float | None = None
     """Seconds that its last answer took."""
+    peak_latency: float | None = None
+    """Seconds that its answers take, smoothed: follows a slower one at once and faster ones slowly."""
+    in_flight: int = 0
+    """Requests that it has not answered yet."""
+    share: float = 1.0
+    """How much of its usual load it should get, in (0, 1]: less than 1 while it starts slowly after a recovery."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it would be asked now: it is connected, and its circuit is not open."""
+        return self.connected and self.state != "circuit_open"
 
 
 @dataclass(frozen=True)

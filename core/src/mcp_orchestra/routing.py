@@ -23,6 +23,11 @@ def candidate(info: MCPServerInfo) -> Candidate:
         position=info.position,
         connected=info.connected,
         latency=info.latency,
+        usable=info.usable,
+        weight=info.config.weight,
+        in_flight=info.in_flight,
+        peak_latency=info.peak_latency,
+        share=info.share,
     )
 
 

@@ -110,6 +110,8 @@ class Question:
 
     kind: Literal["domain", "capability", "uri", "tool"]
     value: str
+    key: str | None = None
+    """What the caller wants the same server for each time (a user, a session); None if it does not care."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +126,16 @@ class Candidate:
     connected: bool = True
     latency: float | None = None
     """Seconds that its last answer took; None before the first."""
+    usable: bool = True
+    """Whether it would be asked now: it is connected, and its circuit is not open."""
+    weight: int = 1
+    """Its configured share among equals."""
+    in_flight: int = 0
+    """Requests that it has not answered yet."""
+    peak_latency: float | None = None
+    """Seconds, smoothed: follows a slower answer at once and faster ones slowly; None before the first."""
+    share: float = 1.0
+    """How much of its usual load it should get, in (0, 1]: less than 1 while it starts slowly after a recovery."""
 
 
 class RoutingPolicy(Protocol):

@@ -68,6 +68,8 @@ class MCPServerConfig(BaseModel):
     """Where the server is; empty for a transport that needs no address."""
     priority: int = Field(default=100, ge=1, le=999)
     """1 to 999; the lower number is asked first."""
+    weight: int = Field(default=1, ge=1, le=1000)
+    """Its share of the questions among servers of equal priority, under a routing policy that shares them out."""
     domains: list[str] = Field(default_factory=list)
     """What the server knows about."""
     capabilities: list[str] = Field(default_factory=list)

@@ -130,9 +130,13 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """The long runs: a million steps of the cache's state machine, 20 000 on each real store, a minute of histories."""
+    """The long runs: faults for ten minutes, the cache's state machine for a million steps, a minute of histories."""
     install(session, "test")
-    short = {"MCP_ORCHESTRA_TEST_STEPS": "20000", "MCP_ORCHESTRA_TEST_SECONDS": "60"}
+    short = {
+        "MCP_ORCHESTRA_TEST_STEPS": "20000",
+        "MCP_ORCHESTRA_TEST_SECONDS": "60",
+        "MCP_ORCHESTRA_TEST_SOAK_SECONDS": "600",
+    }
     session.run("pytest", "-s", "tests/soak", *session.posargs, env=short)
     memory = ("-k", "over_objects or over_bytes", "core/tests/cache/test_machine.py")
     session.run("pytest", "-s", *memory, *session.posargs, env={"MCP_ORCHESTRA_TEST_STEPS": "1000000"})

@@ -7,6 +7,7 @@
 Works with uv, which installs what ``uv.lock`` says, and without it, when pip takes what the requirements allow.
 """
 
+import os
 from pathlib import Path
 
 import nox
@@ -20,6 +21,9 @@ MEMBERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/p
 EXAMPLES = sorted(path.parent for path in ROOT.glob("docs/examples/*/pyproject.toml"))
 SOURCES = [str(member / "src") for member in [*MEMBERS, *EXAMPLES]]
 GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
+# One process more than there are processors, for tests mostly wait. Each begins with tests that stand side by side, and
+# share servers; one that is through with its own takes from others.
+PYTEST = ("pytest", f"--numprocesses={min(8, 1 + (os.cpu_count() or 1))}", "--dist=worksteal")
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -40,7 +44,7 @@ def install(session: nox.Session, *groups: str) -> None:
 def run_tests(session: nox.Session) -> None:
     """Run the suite, or what the command line names after ``--``."""
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run(*PYTEST, *session.posargs)
 
 
 @nox.session
@@ -99,7 +103,7 @@ def minimums(session: nox.Session) -> None:
     session.install("--resolution=lowest-direct", *members, *nox.project.dependency_groups(GROUPS, "test"))
     fast = ["core/tests", "plugins/memory", "plugins/routing", "plugins/sse", "tests/documented", "docs/examples"]
     # The tests of the conformance class take two minutes and need nothing that could be too old.
-    session.run("pytest", *(session.posargs or [*fast, "--ignore=core/tests/testing"]))
+    session.run(*PYTEST, *(session.posargs or [*fast, "--ignore=core/tests/testing"]))
 
 
 @nox.session

@@ -150,8 +150,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def cache(backend: str, valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What a configuration says to use the backend: an empty one, and patient, for the machine may be busy."""
+def caches(valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """What a configuration says to use each backend: an empty one, and patient, for the machine may be busy."""
     monkeypatch.setitem(open_cache.__kwdefaults__, "store_timeout", PATIENT)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     namespace = f"test-{uuid.uuid4().hex}"
@@ -161,7 +161,13 @@ def cache(backend: str, valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytes
         "disk": {"timeout": PATIENT},
         "redis": {"url": valkey.url, "namespace": namespace, **patient},
     }
-    return {"backend": backend, "options": options[backend]}
+    return {backend: {"backend": backend, "options": fields} for backend, fields in options.items()}
+
+
+@pytest.fixture
+def cache(backend: str, caches: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What a configuration says to use the backend."""
+    return caches[backend]
 
 
 class Deployment:

@@ -42,7 +42,7 @@ async def names(orchestrator):
 async def becomes(ask, expected):
     """Ask until the answer is the expected one: over HTTP a notice and an answer come by different ways."""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while await ask() != expected:
                 await asyncio.sleep(0.01)
     except TimeoutError:
@@ -114,22 +114,31 @@ async def test_s33_streams_that_end_are_opened_again_and_what_went_unheard_is_fo
 
 
 @pytest.mark.parametrize("http", ["sse", "streamable-http"])
-async def test_s33_a_server_that_was_restarted_is_asked_anew_and_tells_anew(configure, era, cache, http):
+async def test_s33_a_server_that_was_restarted_is_asked_anew_and_tells_anew(configure, era, caches, http):
+    assert list(caches) == ["memory", "disk", "redis"]
+
+    async def all_read(expected):
+        for orchestrator in orchestrators:
+            await becomes(lambda one=orchestrator: texts(one), expected)
+
+    async def all_are(connected):
+        async with asyncio.timeout(20):
+            while any(one.registry.get_server("a").connected != connected for one in orchestrators):
+                await asyncio.sleep(0.01)
+
     async with ServerProcess(http, name="a", tools=",".join(TOOLS)) as process:
         fields = {"transport": http, "url": process.url, "mode": era, "timeout": 20}
-        orchestrator = configure({"a": fields}, cache=cache)
-        await orchestrator.initialize()
-        before = await texts(orchestrator)
-        await orchestrator.call_tool("put", {"uri": "res://a/new", "text": "new"})
-        await becomes(lambda: texts(orchestrator), {**before, "res://a/new": "new"})
+        orchestrators = [configure({"a": fields}, cache=cache) for cache in caches.values()]
+        for orchestrator in orchestrators:
+            await orchestrator.initialize()
+        before = await texts(orchestrators[0])
+        await all_read(before)
+        await orchestrators[0].call_tool("put", {"uri": "res://a/new", "text": "new"})
+        await all_read({**before, "res://a/new": "new"})
         await process.kill()
-        async with asyncio.timeout(5):
-            while orchestrator.registry.get_server("a").connected:
-                await asyncio.sleep(0.01)
+        await all_are(connected=False)
         await process.start()
-        async with asyncio.timeout(20):
-            while not orchestrator.registry.get_server("a").connected:
-                await asyncio.sleep(0.01)
-        await becomes(lambda: texts(orchestrator), before)
-        await orchestrator.call_tool("put", {"uri": "res://a/1", "text": "newer"})
-        await becomes(lambda: texts(orchestrator), {**before, "res://a/1": "newer"})
+        await all_are(connected=True)
+        await all_read(before)
+        await orchestrators[0].call_tool("put", {"uri": "res://a/1", "text": "newer"})
+        await all_read({**before, "res://a/1": "newer"})

@@ -167,7 +167,7 @@ async def test_a_silent_server_costs_its_own_timeout_and_nobody_elses(configure,
     loop = asyncio.get_running_loop()
     started = loop.time()
     gathered = await orchestrator.gather_all_resources()
-    assert 0.5 <= loop.time() - started < 2
+    assert 0.5 <= loop.time() - started < 5  # without a limit of its own, it would be 30 s
     assert "no answer within 0.5 s" in gathered["Silent"]["error"]
     assert len(gathered["Good"]["resources"]) == 3
     assert len(await orchestrator.get_resources_for_domain("d")) == 3

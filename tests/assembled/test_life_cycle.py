@@ -66,7 +66,7 @@ async def test_s10_healthy_servers_do_not_wait_for_sick_ones(configure, serving,
         loop = asyncio.get_running_loop()
         started = loop.time()
         await orchestrator.initialize()
-        assert loop.time() - started < 3.5
+        assert loop.time() - started < 5  # one after another, three of the sick take six seconds
         gathered = await orchestrator.gather_all_resources()
     assert {name: len(entry["resources"]) for name, entry in gathered.items()} == {"Good": 2, "Also_Good": 1}
     servers = {server["id"]: server for server in orchestrator.get_status()["servers"]}

@@ -27,6 +27,7 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from mcp_orchestra.testing.notifier import Notifier, TellingServer
+from mcp_orchestra.testing.ports import free_port
 
 __all__ = ["HttpTransport", "ScriptedServer", "ServerProcess", "free_port", "serve", "server_command"]
 
@@ -220,13 +221,6 @@ def _mime_type(value: str | bytes) -> str:
     return "application/octet-stream" if isinstance(value, bytes) else "text/plain"
 
 
-def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.asynccontextmanager
 async def serve(
     server: ScriptedServer | Starlette, transport: HttpTransport = "streamable-http", *, port: int | None = None
@@ -237,7 +231,14 @@ async def serve(
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port or 0))
-    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=0, lifespan="on", ws="none")
+    config = uvicorn.Config(
+        app,
+        log_level="critical",
+        timeout_graceful_shutdown=0,
+        timeout_keep_alive=60,  # after the 5 s of uvicorn a busy machine's server hangs up as its client goes on
+        lifespan="on",
+        ws="none",
+    )
     runner = uvicorn.Server(config)
     with contextlib.closing(listener):
         task = asyncio.create_task(runner.serve(sockets=[listener]), name="testing-serve")

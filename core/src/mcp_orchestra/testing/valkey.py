@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Self
 
+from mcp_orchestra.testing.ports import free_port
+
 __all__ = ["ValkeyServer", "free_port", "valkey_cluster", "valkey_sentinel"]
 
 _PATIENCE = 20.0
@@ -200,13 +202,6 @@ def valkey_cluster(nodes: int = 3, *arguments: str) -> Generator[list[ValkeyServ
                 raise RuntimeError("the cluster did not come up")
             time.sleep(0.02)
         yield servers
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _complete(server: ValkeyServer, nodes: int) -> bool:

@@ -29,6 +29,8 @@ FURTHER = {
     "last_connected": str | None,
     "retry_in": float | None,
     "latency": float | None,
+    "protocol_errors": int,
+    "warning": str | None,
     "stderr": list,
 }
 TRANSPORTS = {"p": BoundTransport(spec=TransportSpec(name="streamable-http", open=lambda endpoint: endpoint.options))}
@@ -99,6 +101,8 @@ def test_s42_a_connected_server_is_described_as_it_is(registry, connected):
         "server_version": "shop 1.2 ***",
         "retry_in": None,
         "latency": 0.25,
+        "protocol_errors": 0,
+        "warning": None,
         "stderr": [],
     }
     assert datetime.now(UTC) >= datetime.fromisoformat(last_connected)

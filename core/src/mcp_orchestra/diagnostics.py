@@ -1,4 +1,4 @@
-"""What a server said outside the protocol: the last lines of its standard error, and how it ended."""
+"""What a server said outside the protocol: the last lines of its standard error, how it ended, and what was wrong."""
 
 from collections import deque
 from threading import Lock
@@ -20,6 +20,32 @@ class Diagnostics:
         self._lock = Lock()
         self.exit_code: int | None = None
         """How the server's process ended: its exit status, or minus the signal; None while unknown."""
+        self.protocol_errors: int = 0
+        """How often it said something that the protocol does not allow, over all connections."""
+        self.warning: str | None = None
+        """The first such thing on the latest connection. It may quote the server: redact it before showing it."""
+
+    def connecting(self) -> None:
+        """Forget how the connection before this one went."""
+        self.exit_code = None
+        self.warning = None
+
+    def protocol_error(self, what: str, *, times: int = 1) -> bool:
+        """Count something that the protocol does not allow.
+
+        Args:
+            what: In one line; of what the server said it quotes the beginning at most.
+            times: How often it was found.
+
+        Returns:
+            Whether it is the first on this connection.
+        """
+        with self._lock:
+            self.protocol_errors += times
+            if self.warning is not None:
+                return False
+            self.warning = what
+            return True
 
     def write(self, line: str) -> None:
         """Add one line, dropping the oldest ones that no longer fit."""

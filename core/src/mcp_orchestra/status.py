@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["describe_plugins", "describe_servers"]
 
 _STDERR_LINES = 20
+_LONGEST_WARNING = 300
 
 
 def describe_servers(
@@ -69,11 +70,16 @@ def _describe(
         "last_connected": last_connected.isoformat() if last_connected is not None else None,
         "retry_in": round(max(0.0, retry_at - now), 3) if retry_at is not None else None,
         "latency": info.latency,
+        "protocol_errors": 0,
+        "warning": None,
         "stderr": [],
     }
     if server_info is not None:
         described["server_version"] = redact(f"{server_info.name} {server_info.version}".strip())
     if connection is not None:
+        described["protocol_errors"] = connection.diagnostics.protocol_errors
+        if (warning := connection.diagnostics.warning) is not None:
+            described["warning"] = redact(warning)[:_LONGEST_WARNING]
         described["stderr"] = [redact(line) for line in connection.diagnostics.tail(_STDERR_LINES)]
     return described
 

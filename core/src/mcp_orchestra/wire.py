@@ -16,10 +16,13 @@ from typing import Any, Final, Literal, cast
 __all__ = [
     "TRANSPORT_ERROR",
     "Delivered",
+    "UnreadableError",
     "answered_id",
+    "too_deep",
     "too_large",
     "transport_error",
     "transport_facts",
+    "unreadable",
     "unsendable",
 ]
 
@@ -28,6 +31,8 @@ TRANSPORT_ERROR: Final = 1000
 
 Delivered = Literal["no", "maybe", "yes"]
 """Whether the server has carried a request out: ``no`` is proof that it has not, ``yes`` that it has begun."""
+
+_QUOTED: Final = 4096  # characters; more than is shown, so that secrets can be found before the rest is cut off
 
 _TOKEN: Final = secrets.token_hex(16)
 
@@ -41,6 +46,18 @@ _ANSWER = re.compile(
 )
 
 
+class UnreadableError(Exception):
+    """What a transport passes on in the place of something that is not a message.
+
+    Args:
+        text: What was sent, or its beginning.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__("not a message")
+        self.text = text[:_QUOTED]
+
+
 def transport_error(
     message: str, *, kind: str, delivered: Delivered = "maybe", **facts: str | int | None
 ) -> dict[str, Any]:
@@ -49,7 +66,7 @@ def transport_error(
     Args:
         message: What happened, in plain words, free of secrets.
         kind: One word for programs: the class of a network failure, ``http``, ``session``, ``resources``,
-            ``encoding``, ``too_large`` or ``unsendable``.
+            ``encoding``, ``too_large``, ``unreadable`` or ``unsendable``.
         delivered: Whether the server has carried the request out.
         **facts: Further data (``status``, ``retry_after``, …); those that are None are left out.
     """
@@ -76,6 +93,16 @@ def too_large(max_message_bytes: int) -> dict[str, Any]:
     return transport_error(
         f"the answer exceeds max_message_bytes={max_message_bytes}", kind="too_large", delivered="yes"
     )
+
+
+def unreadable() -> dict[str, Any]:
+    """Return the error object for an answer that is not valid JSON, or nested more deeply than a parser goes."""
+    return transport_error("the answer is not valid JSON, or nested too deeply", kind="unreadable", delivered="yes")
+
+
+def too_deep(levels: int) -> dict[str, Any]:
+    """Return the error object for an answer that could be parsed, but hardly be copied or written again."""
+    return transport_error(f"the answer is nested more than {levels} levels deep", kind="unreadable", delivered="yes")
 
 
 def unsendable() -> dict[str, Any]:

@@ -95,7 +95,7 @@ async def test_s42_the_status_is_the_orchestrator_s_without_what_may_hold_undecl
     assert server | documented == server
     assert server["state"] == "ready"
     assert server.items() <= full["servers"][0].items()
-    assert set(full["servers"][0]) - set(server) == {"url", "stderr"}
+    assert set(full["servers"][0]) - set(server) == {"url", "stderr", "warning"}
 
 
 async def test_all_resources_are_those_that_the_orchestrator_gathers_in_its_order(

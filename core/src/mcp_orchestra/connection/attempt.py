@@ -20,8 +20,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 CLOSE_SECONDS = 4.5
 """How long a transport may take to let go of its server before it is abandoned; closing promises five seconds."""
 
-Enter = Callable[[AsyncExitStack, Callable[[], None]], Awaitable["Client"]]
-"""Connects: enters the client on the stack, and arranges for the callback to be called once the read side ends."""
+Enter = Callable[[AsyncExitStack, Callable[[str], None]], Awaitable["Client"]]
+"""Connects: enters the client on the stack, and arranges for the callback to be told why once the read side ends."""
 
 
 class Attempt:
@@ -107,10 +107,10 @@ class Attempt:
                 "the transport tried to end the interpreter", {"cause": "unexpected", "retryable": False}
             ) from None
 
-    def _read_side_ended(self) -> None:
+    def _read_side_ended(self, reason: str) -> None:
         # While connecting, the request in flight fails by itself and says more.
         if self._connected.done():
-            self.lose(Fault(reason="the server closed the connection", cause="lost"))
+            self.lose(Fault(reason=reason, cause="lost"))
 
     def _end(self) -> Fault:
         error = asyncio.CancelledError() if self._task.cancelled() else self._task.exception()

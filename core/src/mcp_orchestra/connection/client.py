@@ -6,10 +6,23 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import mcp_types as types
 
+from mcp_orchestra.connection import paging
 from mcp_orchestra.connection.asking import answer_to
 from mcp_orchestra.connection.changes import Change
 from mcp_orchestra.connection.fault import Fault, one_line
+from mcp_orchestra.connection.inspector import note_protocol_error
 from mcp_orchestra.connection.listing import CursorExpiredError, Hints, Listing, collect
+from mcp_orchestra.connection.paging import (
+    PROMPTS,
+    RESOURCES,
+    TEMPLATES,
+    TOOLS,
+    ItemT,
+    Kind,
+    Page,
+    learn_tools,
+    validated,
+)
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, ResourceFetchError, ToolCallError
 from mcp_orchestra.inputs import checked_object, checked_seconds, checked_text
 from mcp_orchestra.redaction import Redactor
@@ -20,6 +33,7 @@ if TYPE_CHECKING:
 
     from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
     from mcp_orchestra.connection.watch import Line
+    from mcp_orchestra.diagnostics import Diagnostics
 
 __all__ = ["STOPPED_READING", "ConnectionView", "ServerClient"]
 
@@ -32,6 +46,7 @@ class ConnectionView(Protocol):
     server_id: str
     config: "MCPServerConfig"
     limits: "LimitsConfig"
+    diagnostics: "Diagnostics"
     request_timeout: float
 
     @property
@@ -64,9 +79,10 @@ class ConnectionView(Protocol):
 class ServerClient:
     """Asks one server; usable from any task of the event loop that connected it, over reconnects too.
 
-    Listings are complete: all pages in one result of the SDK's type, with ``next_cursor`` None. Every request ends
-    within the server's ``request_timeout``, with a result, one of our errors, or the caller's own cancellation. What
-    cannot be sent is a ``TypeError`` or ``ValueError`` before anything is.
+    Listings are complete: all pages in one result of the SDK's type, with ``next_cursor`` None. Items that are not what
+    the protocol says are left out, and counted as protocol errors. Every request ends within the server's
+    ``request_timeout``, with a result, one of our errors, or the caller's own cancellation. What cannot be sent is a
+    ``TypeError`` or ``ValueError`` before anything is.
     """
 
     def __init__(self, connection: ConnectionView, telemetry: Telemetry, redact: Redactor) -> None:
@@ -74,6 +90,7 @@ class ServerClient:
         self._telemetry = telemetry
         self._redact = redact
         self._listed: Client | None = None  # the SDK's client whose tools have been listed
+        self._names: set[str] = set()  # of these tools
 
     def __repr__(self) -> str:
         return f"<ServerClient {self._connection.server_id}>"
@@ -91,15 +108,11 @@ class ServerClient:
     async def collect_resources(self) -> Listing[types.Resource]:
         """Return all resources together with how long they are fresh."""
         await self._connection.fetching("resources")
-        return await self._collect("resources/list", lambda c, at: c.list_resources(cursor=at), lambda r: r.resources)
+        return await self._collect(RESOURCES)
 
     async def list_resource_templates(self) -> types.ListResourceTemplatesResult:
         """Return all resource templates; raises as `list_resources` does."""
-        found = await self._collect(
-            "resources/templates/list",
-            lambda c, at: c.list_resource_templates(cursor=at),
-            lambda r: r.resource_templates,
-        )
+        found = await self._collect(TEMPLATES)
         return types.ListResourceTemplatesResult(resource_templates=found.items, **_hints(found.hints))
 
     async def list_tools(self) -> types.ListToolsResult:
@@ -115,14 +128,22 @@ class ServerClient:
     async def collect_tools(self) -> Listing[types.Tool]:
         """Return all tools together with how long they are fresh."""
         await self._connection.fetching("tools")
-        client = self._connection.current
-        found = await self._collect("tools/list", lambda c, at: c.list_tools(cursor=at), lambda r: r.tools)
-        self._listed = client
+        found = await self._collect(TOOLS)
+        by_name: dict[str, types.Tool] = {}
+        for tool in found.items:
+            by_name.setdefault(tool.name, tool)
+        if twice := len(found.items) - len(by_name):
+            self._note("tools/list names a tool twice; the first counts", times=twice)
+        found.items = list(by_name.values())
+        if (client := self._connection.current) is not None:
+            found.items = await learn_tools(client, found.items)
+            self._listed = client
+            self._names = {tool.name for tool in found.items}
         return found
 
     async def list_prompts(self) -> types.ListPromptsResult:
         """Return all prompts; raises as `list_tools` does."""
-        found = await self._collect("prompts/list", lambda c, at: c.list_prompts(cursor=at), lambda r: r.prompts)
+        found = await self._collect(PROMPTS)
         return types.ListPromptsResult(prompts=found.items, **_hints(found.hints))
 
     async def read_resource(self, uri: str) -> types.ReadResourceResult:
@@ -133,7 +154,7 @@ class ServerClient:
             ResourceFetchError: It answered with an error or not in time; ``context["code"]`` is its error code.
         """
         uri = checked_text(uri, "uri")
-        return await self._ask("resources/read", uri, lambda client: client.read_resource(uri))
+        return await self._ask("resources/read", uri, lambda client: paging.read(client, uri))
 
     async def get_prompt(self, name: str, arguments: Mapping[str, str] | None = None) -> types.GetPromptResult:
         """Return a prompt filled with arguments; raises ``MCPConnectionError`` if it cannot be had."""
@@ -167,29 +188,38 @@ class ServerClient:
                 await self.list_tools()
             except MCPOrchestratorException as error:
                 raise self._error("tools/call", name, _undelivered(error)) from error
-        return await self._ask(
-            "tools/call", name, lambda client: client.call_tool(name, given, read_timeout_seconds=timeout), timeout
-        )
 
-    async def _collect(
-        self,
-        method: str,
-        page: Callable[["Client", str | None], Awaitable[Any]],
-        items_of: Callable[[Any], list[ResultT]],
-    ) -> Listing[ResultT]:
-        async def fetch(cursor: str | None) -> Any:
+        async def call(client: "Client") -> types.CallToolResult:
+            if name not in self._names:
+                await learn_tools(client, [types.Tool(name=name, input_schema={})])  # nor for one that is not listed
+            return await paging.call(client, name, given, timeout)
+
+        return await self._ask("tools/call", name, call, timeout)
+
+    async def _collect(self, kind: Kind[ItemT]) -> Listing[ItemT]:
+        method = kind.method
+
+        async def fetch(cursor: str | None) -> Page:
             try:
-                return await self._ask(method, None, lambda client: page(client, cursor))
+                return await self._ask(method, None, lambda client: kind.page(client, cursor))
             except MCPOrchestratorException as error:
                 if cursor is not None and error.context.get("code") == types.INVALID_PARAMS:
                     raise CursorExpiredError from error
                 raise
 
         try:
-            return await collect(method, fetch, items_of, self._connection.limits)
+            listing = await collect(method, fetch, self._connection.limits)
         except ResourceFetchError as error:
             error.context = {**self._whereabouts(method), **error.context}
             raise
+        items, malformed = await validated(listing.items, kind.item)
+        if malformed:
+            what = f"{len(malformed)} of the {len(listing.items)} items of {method} are malformed"
+            self._note(f"{what}, the first at {malformed[0].where}", times=len(malformed))
+        return Listing(items=items, malformed=malformed, hints=listing.hints)
+
+    def _note(self, what: str, *, times: int) -> None:
+        note_protocol_error(self._connection.server_id, self._connection.diagnostics, what, times=times)
 
     async def _ask(
         self,

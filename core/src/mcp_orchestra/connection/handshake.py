@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from mcp_orchestra.config.models import MCPServerConfig
 from mcp_orchestra.connection.faults import fault_of
+from mcp_orchestra.connection.inspector import Inspector
 from mcp_orchestra.connection.watch import Line, watched
 from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.types import Endpoint, TransportSpec
@@ -50,14 +51,22 @@ class Handshake:
         """What is seen of the streams of the latest connection."""
         self._known: types.DiscoverResult | None = None
 
-    async def enter(self, stack: AsyncExitStack, ended: Callable[[], None]) -> Client:
-        """Connect: enter the client on the stack; ``ended`` is called once the transport's read side has ended."""
-        self._endpoint.diagnostics.exit_code = None
+    async def enter(self, stack: AsyncExitStack, ended: Callable[[str], None]) -> Client:
+        """Connect.
+
+        Args:
+            stack: Where to enter the client.
+            ended: Called with the reason once nothing can be read from the server any more.
+        """
+        self._endpoint.diagnostics.connecting()
         self.line = line = Line()
+        inspector = Inspector(self._endpoint.server_id, self._endpoint.diagnostics, lose=ended)
         known = self._known if self._mode == "auto" else None
         mode = _modern_version(known) if known is not None else self._mode
         client = Client(
-            watched(self._spec.open(self._endpoint), line, ended),
+            watched(
+                self._spec.open(self._endpoint), line, inspector, lambda: ended("the server closed the connection")
+            ),
             read_timeout_seconds=self._endpoint.request_timeout,
             mode=mode,
             prior_discover=known,

@@ -1,12 +1,13 @@
 """Walks the pages of a listing to its end, within the limits."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from mcp_orchestra.cache import Fetched
 from mcp_orchestra.config.models import LimitsConfig
+from mcp_orchestra.connection.paging import Malformed, Page
 from mcp_orchestra.errors import ResourceFetchError
 
 __all__ = ["CursorExpiredError", "Hints", "Listing", "collect"]
@@ -55,6 +56,7 @@ class Listing(Generic[ItemT]):
     """All items of a listing."""
 
     items: list[ItemT] = field(default_factory=list[ItemT])
+    malformed: list[Malformed] = field(default_factory=list[Malformed])
     hints: Hints = field(default_factory=Hints)
 
 
@@ -64,27 +66,26 @@ class CursorExpiredError(Exception):
 
 async def collect(
     method: str,
-    page: Callable[[str | None], Awaitable[Any]],
-    items_of: Callable[[Any], Sequence[ItemT]],
+    page: Callable[[str | None], Awaitable[Page]],
     limits: LimitsConfig,
-) -> Listing[ItemT]:
-    """Return all items of a listing.
+) -> Listing[object]:
+    """Return all items of a listing, as the server wrote them.
 
     Args:
         method: The protocol method, for messages.
         page: Fetches one page by its cursor; None is the first page. The empty string is a cursor like any other, and
             `CursorExpiredError` starts the walk again, once (specification 2026-07-28, server/utilities/pagination).
-        items_of: Takes the items out of a page.
         limits: ``max_pages`` and ``max_items`` bound the walk.
 
     Raises:
-        ResourceFetchError: The listing exceeds a limit, or names a cursor twice and would never end.
+        ResourceFetchError: The listing exceeds a limit, or names a cursor twice and would never end;
+            ``context["items"]`` is how many items there were until then.
     """
     try:
-        return await _walk(method, page, items_of, limits)
+        return await _walk(method, page, limits)
     except CursorExpiredError:
         try:
-            return await _walk(method, page, items_of, limits)
+            return await _walk(method, page, limits)
         except CursorExpiredError:
             raise ResourceFetchError(
                 f"{method} refuses the page cursors that it hands out", {"cause": "protocol", "retryable": True}
@@ -93,17 +94,16 @@ async def collect(
 
 async def _walk(
     method: str,
-    page: Callable[[str | None], Awaitable[Any]],
-    items_of: Callable[[Any], Sequence[ItemT]],
+    page: Callable[[str | None], Awaitable[Page]],
     limits: LimitsConfig,
-) -> Listing[ItemT]:
-    listing: Listing[ItemT] = Listing()
+) -> Listing[object]:
+    listing: Listing[object] = Listing()
     cursor: str | None = None
     seen: set[str] = set()
     for _ in range(limits.max_pages):
         answer = await page(cursor)
-        listing.items.extend(items_of(answer))
-        listing.hints.add(answer)
+        listing.items.extend(answer.items)
+        listing.hints.add(answer.answer)
         if len(listing.items) > limits.max_items:
             raise _beyond(method, "max_items", limits.max_items, len(listing.items))
         cursor = answer.next_cursor
@@ -111,7 +111,8 @@ async def _walk(
             return listing
         if cursor in seen:
             raise ResourceFetchError(
-                f"{method} repeats a page cursor and would never end", {"cause": "protocol", "retryable": True}
+                f"{method} repeats a page cursor and would never end ({len(listing.items)} items so far)",
+                {"cause": "protocol", "items": len(listing.items), "retryable": True},
             )
         seen.add(cursor)
     raise _beyond(method, "max_pages", limits.max_pages, len(listing.items))

@@ -263,7 +263,7 @@ class Connection:
                 await notices.stopped()
         return fault
 
-    async def _enter(self, stack: AsyncExitStack, ended: Callable[[], None]) -> Client:
+    async def _enter(self, stack: AsyncExitStack, ended: Callable[[str], None]) -> Client:
         spawning = self._services.spawning.turn() if self.spec.spawns_process else nullcontext()
         with self._services.telemetry.span("connect", server=self.server_id):
             async with spawning:

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import mcp_types as types
 
 from mcp_orchestra.cache import Fetched
 from mcp_orchestra.connection.owner import Connection
+from mcp_orchestra.connection.paging import Malformed
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException
 from mcp_orchestra.tasks import run_all
 
@@ -17,8 +18,9 @@ __all__ = ["contents_of", "fetch_resources"]
 async def fetch_resources(connection: Connection) -> Fetched:
     """Return a server's resources under their names, or under their URIs where a name is not unique.
 
-    A resource that cannot be read keeps its place with an ``error``; the whole is then not worth caching. A server
-    without resources has none: that is no error.
+    A resource that cannot be read keeps its place with an ``error``; the whole is then not worth caching. One that is
+    listed in a malformed way keeps its place too, but asking again will not change that. A server without resources
+    has none: that is no error.
 
     Raises:
         MCPConnectionError: The connection was lost: another server should be asked.
@@ -34,11 +36,11 @@ async def fetch_resources(connection: Connection) -> Fetched:
         if error.context.get("code") == types.METHOD_NOT_FOUND:
             return Fetched(data={})
         raise
-    found = {key: _described(resource) for key, resource in _keyed(listing.items)}
+    found = dict(_keyed([*map(_described, listing.items), *filter(None, map(_salvaged, listing.malformed))]))
     if not limits.resource_contents:
         return listing.hints.fetched(found)
 
-    entries = list(found.values())
+    entries = [entry for entry in found.values() if "error" not in entry]
     for entry in entries[limits.max_resources_read :]:
         entry["skipped"] = "max_resources_read"
     readable = entries[: limits.max_resources_read]
@@ -75,17 +77,32 @@ def contents_of(answer: types.ReadResourceResult) -> dict[str, Any]:
     return {"data": next((part["text"] for part in contents if "text" in part), None), "contents": contents}
 
 
-def _keyed(resources: list[types.Resource]) -> Iterator[tuple[str, types.Resource]]:
-    """Yield each resource with its key; one that is listed twice over is one resource."""
-    unique = {(resource.name, resource.uri): resource for resource in resources}
+def _keyed(entries: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each entry with its key; a resource that is listed twice over is one resource."""
+    unique: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in entries:
+        unique.setdefault((entry["name"], entry["uri"]), entry)
     names = Counter(name for name, _ in unique)
     uris = {uri for _, uri in unique}
-    for (name, uri), resource in unique.items():
+    for (name, uri), entry in unique.items():
         # A name that is also somebody's URI would take the place of the one that has to go under its URI.
-        yield (name if names[name] == 1 and (name not in uris or name == uri) else uri), resource
+        yield (name if names[name] == 1 and (name not in uris or name == uri) else uri), entry
 
 
 def _described(resource: types.Resource) -> dict[str, Any]:
     entry: dict[str, Any] = {"uri": resource.uri, "name": resource.name, "mime_type": resource.mime_type}
     optional = {"title": resource.title, "description": resource.description, "size": resource.size}
     return entry | {key: value for key, value in optional.items() if value is not None}
+
+
+def _salvaged(malformed: Malformed) -> dict[str, Any] | None:
+    """Return an entry that says what is wrong with a resource; None if it cannot even be said which it is."""
+    item = malformed.item
+    if not isinstance(item, dict):
+        return None
+    item = cast("dict[str, object]", item)
+    uri, name = (text if isinstance(text := item.get(key), str) and text else "" for key in ("uri", "name"))
+    if not uri and not name:
+        return None
+    error = f"the server lists it in a form that does not follow the protocol (at {malformed.where})"
+    return {"uri": uri, "name": name or uri, "mime_type": None, "error": error}

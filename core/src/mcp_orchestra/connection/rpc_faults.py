@@ -73,6 +73,7 @@ _CAUSES = {
     "resources": "resources",
     "session": "session",
     "too_large": "too_large",
+    "unreadable": "protocol",
     "unsendable": "unsendable",
 }
 

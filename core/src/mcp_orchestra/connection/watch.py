@@ -1,4 +1,7 @@
-"""Watches a transport's two streams for what the SDK tells nobody: that one has ended, or takes nothing any more."""
+"""Watches a transport's two streams for what the SDK tells nobody: that one has ended, or takes nothing any more.
+
+Every message passes an `Inspector` on its way.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -7,6 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
+
+from mcp_orchestra.connection.inspector import Inspector
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -62,9 +67,10 @@ def _now() -> float:
 class _WatchedReadStream:
     """A read stream that reports its end; everything else is the inner stream's."""
 
-    def __init__(self, inner: Any, line: Line, ended: Callable[[], None]) -> None:
+    def __init__(self, inner: Any, line: Line, inspector: Inspector, ended: Callable[[], None]) -> None:
         self._inner = inner
         self._line = line
+        self._inspector = inspector
         self._report = ended
 
     def _ended(self) -> None:
@@ -79,10 +85,12 @@ class _WatchedReadStream:
     async def receive(self) -> Any:
         """Return the next message."""
         try:
-            return await self._inner.receive()
+            while (item := await self._inspector.received(await self._inner.receive())) is None:
+                pass
         except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
             self._ended()
             raise
+        return item
 
     async def aclose(self) -> None:
         """Close the stream."""
@@ -94,10 +102,12 @@ class _WatchedReadStream:
 
     async def __anext__(self) -> Any:
         try:
-            return await self._inner.__anext__()
+            while (item := await self._inspector.received(await self._inner.__anext__())) is None:
+                pass
         except (StopAsyncIteration, anyio.ClosedResourceError, anyio.BrokenResourceError):
             self._ended()
             raise
+        return item
 
     async def __aenter__(self) -> Self:
         await self._inner.__aenter__()
@@ -114,12 +124,14 @@ class _WatchedReadStream:
 class _WatchedWriteStream:
     """A write stream that notes what waits to be taken; everything else is the inner stream's."""
 
-    def __init__(self, inner: Any, line: Line) -> None:
+    def __init__(self, inner: Any, line: Line, inspector: Inspector) -> None:
         self._inner = inner
         self._line = line
+        self._inspector = inspector
 
     async def send(self, item: Any, /) -> None:
         """Send a message."""
+        self._inspector.sent(item.message)
         if self._line.left:
             # The SDK shields these for seconds, during which a server that does not read could not be let go of.
             with anyio.move_on_after(_GOODBYE):
@@ -143,14 +155,17 @@ class _WatchedWriteStream:
 
 
 @asynccontextmanager
-async def watched(transport: "Transport", line: Line, ended: Callable[[], None]) -> "AsyncGenerator[TransportStreams]":
+async def watched(
+    transport: "Transport", line: Line, inspector: Inspector, ended: Callable[[], None]
+) -> "AsyncGenerator[TransportStreams]":
     """Wrap a transport.
 
     Args:
         transport: What to watch.
         line: Where to note what is seen.
+        inspector: Looks at the messages.
         ended: Called as soon as the read stream ends by itself.
     """
     inner: AbstractAsyncContextManager[Any] = transport
     async with inner as (read, write):
-        yield _WatchedReadStream(read, line, ended), _WatchedWriteStream(write, line)
+        yield _WatchedReadStream(read, line, inspector, ended), _WatchedWriteStream(write, line, inspector)

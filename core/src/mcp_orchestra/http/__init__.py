@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mcp_orchestra.http.bodies import error_in, media_type
     from mcp_orchestra.http.client import environment_proxy, http_client, plain_url, send
     from mcp_orchestra.http.failures import FAILURES, connection_failed, connection_refused, exhausted, redirected
+    from mcp_orchestra.http.handover import Handover
     from mcp_orchestra.http.isolation import IsolatingTransport
     from mcp_orchestra.http.options import HttpOptions
     from mcp_orchestra.http.origins import origin, redirect_target
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FAILURES",
     "TRANSPORT_ERROR",
+    "Handover",
     "HttpOptions",
     "IsolatingTransport",
     "connection_failed",
@@ -49,6 +51,7 @@ _HOME = {
     "http.bodies": ("error_in", "media_type"),
     "http.client": ("environment_proxy", "http_client", "plain_url", "send"),
     "http.failures": ("FAILURES", "connection_failed", "connection_refused", "exhausted", "redirected"),
+    "http.handover": ("Handover",),
     "http.isolation": ("IsolatingTransport",),
     "http.options": ("HttpOptions",),
     "http.origins": ("origin", "redirect_target"),

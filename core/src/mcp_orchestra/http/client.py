@@ -12,6 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 
 from mcp_orchestra.errors import MCPConnectionError
+from mcp_orchestra.http.handover import Handover
 from mcp_orchestra.http.isolation import IsolatingTransport
 from mcp_orchestra.http.options import HttpOptions
 from mcp_orchestra.http.origins import followed, redirect_target
@@ -34,13 +35,17 @@ def plain_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path or "/", "", ""))
 
 
-def http_client(endpoint: Endpoint[HttpOptionsT]) -> httpx2.AsyncClient:
+def http_client(endpoint: Endpoint[HttpOptionsT], handover: Handover | None = None) -> httpx2.AsyncClient:
     """Make the client for one server, to be entered and left by the transport that asked for it.
 
     It trusts the system's certificate authorities and the configured ones, asks for uncompressed answers, keeps idle
     connections for two minutes, has no limit on connections and no read timeout (core puts deadlines round every
     request, and event streams are silent for as long as they like), goes through the proxy that the environment names,
     and isolates failures (`IsolatingTransport`).
+
+    Args:
+        endpoint: The server.
+        handover: Takes large results past the SDK's parser, for a transport that puts them back.
 
     Raises:
         MCPConnectionError: ``ca_file`` or the proxy cannot be used.
@@ -67,7 +72,9 @@ def http_client(endpoint: Endpoint[HttpOptionsT]) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         headers=headers,
         timeout=httpx2.Timeout(None, connect=endpoint.connect_timeout),
-        transport=IsolatingTransport(_Addressed(carrier, options.url), max_message_bytes=endpoint.max_message_bytes),
+        transport=IsolatingTransport(
+            _Addressed(carrier, options.url), max_message_bytes=endpoint.max_message_bytes, handover=handover
+        ),
         max_redirects=_MAX_REDIRECTS,
     )
 

@@ -10,6 +10,7 @@ import httpx2
 
 from mcp_orchestra.http.bodies import check_encoding
 from mcp_orchestra.http.failures import FAILURES, call_failed
+from mcp_orchestra.http.handover import Handover
 from mcp_orchestra.wire import answered_id, too_large
 
 __all__ = ["GuardedEvents"]
@@ -31,6 +32,7 @@ class GuardedEvents(httpx2.AsyncByteStream):
         limit: The largest event, in bytes after decompression.
         answers_call: The stream is the answer to one POST.
         on_cut: Called with the failure that cut the stream.
+        handover: Takes large results past the SDK's parser.
 
     Raises:
         RefusedBody: The stream has an unknown compression.
@@ -43,12 +45,14 @@ class GuardedEvents(httpx2.AsyncByteStream):
         *,
         answers_call: bool = False,
         on_cut: Callable[[BaseException], None] | None = None,
+        handover: Handover | None = None,
     ) -> None:
         check_encoding(response)
         self._response = response
         self._limit = limit
         self._answers_call = answers_call
         self._on_cut = on_cut
+        self._handover = handover
         self._buffer = bytearray()
         self._searched = 0
         self._dropping = False
@@ -60,7 +64,7 @@ class GuardedEvents(httpx2.AsyncByteStream):
             async with aclosing(self._response.aiter_bytes()) as chunks:
                 async for chunk in chunks:
                     for event in self._events(chunk):
-                        yield event
+                        yield event if self._handover is None else await self._handover.event(event)
         except FAILURES as error:
             if self._on_cut is not None:
                 self._on_cut(error)

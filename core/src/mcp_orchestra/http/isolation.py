@@ -24,8 +24,10 @@ from mcp_orchestra.http.failures import (
     redirected,
     session_forgotten,
 )
+from mcp_orchestra.http.handover import Handover
 from mcp_orchestra.http.origins import followed, redirect_target
 from mcp_orchestra.redaction import safe_url
+from mcp_orchestra.wire import unreadable
 
 __all__ = ["IsolatingTransport"]
 
@@ -50,11 +52,15 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
     Args:
         inner: Carries the requests out.
         max_message_bytes: The largest answer, or event of an event stream.
+        handover: Takes large results past the SDK's parser, for a transport that puts them back.
     """
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, *, max_message_bytes: int) -> None:
+    def __init__(
+        self, inner: httpx2.AsyncBaseTransport, *, max_message_bytes: int, handover: Handover | None = None
+    ) -> None:
         self._inner = inner
         self._limit = max_message_bytes
+        self._handover = handover
         self._shaken = False
         self._probe_cut: MCPConnectionError | None = None
 
@@ -91,7 +97,7 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
             if response.is_success and media_type(response) == "text/event-stream":
                 return await self._guarded(response, request, handshake)
             if response.is_success:
-                return rebuilt(response, await read_body(response, self._limit))
+                return await self._answered(response)
             return await self._failed(request, response, handshake)
         except FAILURES as error:
             if handshake is not None:
@@ -101,6 +107,15 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
             if handshake is not None:
                 raise _unusable(request, refused) from None
             return _answer(502, refused.error)
+
+    async def _answered(self, response: httpx2.Response) -> httpx2.Response:
+        body = _as_utf_8(await read_body(response, self._limit))
+        if self._handover is not None:
+            try:
+                body = await self._handover.body(body)
+            except ValueError:
+                raise RefusedBody(unreadable()) from None
+        return rebuilt(response, body)
 
     async def _failed(
         self, request: httpx2.Request, response: httpx2.Response, handshake: str | None
@@ -142,7 +157,9 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
                 self._probe_cut = connection_failed(error, str(request.url))
 
         try:
-            events = GuardedEvents(response, self._limit, answers_call=request is not None, on_cut=on_cut)
+            events = GuardedEvents(
+                response, self._limit, answers_call=request is not None, on_cut=on_cut, handover=self._handover
+            )
         except RefusedBody:
             await response.aclose()
             raise
@@ -183,6 +200,15 @@ def _is_forgotten_session(request: httpx2.Request, status: int, said: dict[str, 
         return bool(json.loads(request.content).get("id") != said["id"])
     except (ValueError, RecursionError, AttributeError, httpx2.RequestNotRead):
         return True
+
+
+def _as_utf_8(body: bytes) -> bytes:
+    """Replace what is not UTF-8: a server that writes another encoding is understood but for those characters."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return body.decode(errors="replace").encode()
+    return body
 
 
 def _unusable(request: httpx2.Request, refused: RefusedBody) -> MCPConnectionError:

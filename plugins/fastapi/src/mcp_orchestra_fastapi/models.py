@@ -96,6 +96,8 @@ class ServerStatus(BaseModel):
     """Seconds until the next attempt to connect; null if none is planned."""
     latency: float | None = None
     """Seconds that its last answer took."""
+    protocol_errors: int = 0
+    """How often it said something that the protocol does not allow."""
 
 
 class CacheStats(BaseModel):

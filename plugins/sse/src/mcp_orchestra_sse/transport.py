@@ -13,9 +13,11 @@ import httpx2
 import mcp_types as types
 from anyio.streams.memory import MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
+from mcp_orchestra.decoding import LARGE, decoded
 from mcp_orchestra.diagnostics import Diagnostics
 from mcp_orchestra.http import FAILURES, http_client, plain_url
 from mcp_orchestra.types import Endpoint
+from mcp_orchestra.wire import UnreadableError, answered_id, unreadable
 
 from mcp_orchestra_sse import SseOptions
 from mcp_orchestra_sse.opening import address_for_messages, event_stream
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["sse"]
 
 _SHOWN = 200  # characters of an event that is no message
+_HEAD = 4096  # characters of an event in which the id of an answer is looked for
 
 
 @asynccontextmanager
@@ -70,9 +73,10 @@ async def _receive(
                 if event.event != "message" or not event.data:
                     continue
                 try:
-                    message = types.jsonrpc_message_adapter.validate_json(event.data, by_name=False)
+                    message = await _message(event.data)
                 except ValueError:
                     diagnostics.write(f"event stream: not a JSON-RPC message: {event.data[:_SHOWN]!r}")
+                    await messages.send(_instead(event.data))
                     continue
                 if isinstance(message, types.JSONRPCError) and message.id is None:
                     diagnostics.write(f"event stream: an error that answers no request: {message.error.message}")
@@ -80,3 +84,17 @@ async def _receive(
                 await messages.send(SessionMessage(message))
         except (*FAILURES, anyio.BrokenResourceError):
             return  # cut by the server, or nobody reads any more
+
+
+async def _message(data: str) -> types.JSONRPCMessage:
+    if len(data) >= LARGE:
+        return types.jsonrpc_message_adapter.validate_python(await decoded(data.encode()), by_name=False)
+    return types.jsonrpc_message_adapter.validate_json(data, by_name=False)
+
+
+def _instead(data: str) -> SessionMessage | Exception:
+    """Return what takes the place of an event that cannot be read: where it answers a call, the error of that call."""
+    if (request_id := answered_id(data[:_HEAD].encode())) is None:
+        return UnreadableError(data)
+    error = types.ErrorData.model_validate(unreadable())
+    return SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error))

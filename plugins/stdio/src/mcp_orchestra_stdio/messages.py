@@ -4,8 +4,9 @@ from typing import Any, Final
 
 import mcp_types as types
 from mcp.shared.message import SessionMessage
+from mcp_orchestra.decoding import LARGE, decoded
 from mcp_orchestra.diagnostics import Diagnostics
-from mcp_orchestra.wire import answered_id, too_large, unsendable
+from mcp_orchestra.wire import UnreadableError, answered_id, too_large, unreadable, unsendable
 
 from mcp_orchestra_stdio.framing import CutLine
 
@@ -13,6 +14,7 @@ __all__ = ["Parser", "line_of", "refusal"]
 
 _SHOWN: Final = 5  # lines that are no messages: a banner, and logs that went the wrong way
 _SHOWN_BYTES: Final = 200
+_HEAD: Final = 4096  # bytes of a line in which the id of an answer is looked for
 
 
 class Parser:
@@ -29,45 +31,53 @@ class Parser:
         self.ignored = 0
         """How many lines were not messages."""
 
-    def parse(self, line: bytes | CutLine) -> SessionMessage | None:
-        """Return the message that a line holds, or the error that takes the place of one too large to hold."""
+    async def parse(self, line: bytes | CutLine) -> SessionMessage | Exception | None:
+        """Return what a line holds.
+
+        Returns:
+            The message; or the error that takes the place of an answer that is too large to hold or cannot be read; or
+            the exception that says that it is no message at all; or None for an empty line.
+        """
         if isinstance(line, CutLine):
             return self._too_large(line.head)
         if not line or line.isspace():
             return None
-        if (message := _message(line)) is None:
-            self._note(line)
-            return None
-        return SessionMessage(message)
+        try:
+            return SessionMessage(await _message(line))
+        except ValueError:
+            pass
+        if (request_id := answered_id(line[:_HEAD])) is not None:
+            return _error(request_id, unreadable())
+        return self._note(line)
 
-    def _too_large(self, head: bytes) -> SessionMessage | None:
+    def _too_large(self, head: bytes) -> SessionMessage | Exception:
         error = too_large(self._limit)
         if (request_id := answered_id(head)) is None:
             text = head[:_SHOWN_BYTES].decode(errors="replace")
             self._diagnostics.write(f"stdout: dropped a line that exceeds max_message_bytes={self._limit}: {text} …")
-            return None
+            return UnreadableError(text)
         return _error(request_id, error)
 
-    def _note(self, line: bytes) -> None:
+    def _note(self, line: bytes) -> Exception:
         self.ignored += 1
         if self.ignored <= _SHOWN:
             self._diagnostics.write(f"stdout: {line[:_SHOWN_BYTES].decode(errors='replace')}")
         elif self.ignored == _SHOWN + 1:
             self._diagnostics.write("stdout: further lines that are not messages are not shown")
+        return UnreadableError(line[:_HEAD].decode(errors="replace"))
 
 
-def _message(line: bytes) -> types.JSONRPCMessage | None:
+async def _message(line: bytes) -> types.JSONRPCMessage:
+    if len(line) >= LARGE:
+        return types.jsonrpc_message_adapter.validate_python(await decoded(line), by_name=False)
     try:
         return types.jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValueError:
-        pass
-    text = line.decode(errors="replace")
-    if "\N{REPLACEMENT CHARACTER}" not in text:
-        return None
-    try:  # a server that writes another encoding than UTF-8 is understood but for those characters
+        text = line.decode(errors="replace")
+        if "\N{REPLACEMENT CHARACTER}" not in text:
+            raise
+        # A server that writes another encoding than UTF-8 is understood but for those characters.
         return types.jsonrpc_message_adapter.validate_json(text, by_name=False)
-    except ValueError:
-        return None
 
 
 def line_of(message: types.JSONRPCMessage) -> bytes | None:

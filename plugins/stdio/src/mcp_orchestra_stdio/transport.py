@@ -69,7 +69,7 @@ class _Pipes:
         try:
             while True:
                 for line in lines.feed(await self._process.stdout.receive()):
-                    if (message := parser.parse(line)) is not None:
+                    if (message := await parser.parse(line)) is not None:
                         await self._messages.send(message)
         except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             self._stdout_ended.set()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Context
 
     from mcp.client._transport import ReadStream, WriteStream  # the SDK exports the protocol, but not its parts
@@ -27,10 +28,14 @@ class EndableReadStream:
 
     Args:
         inner: The SDK's stream. One task reads at a time.
+        restore: Called with each message before it is passed on.
     """
 
-    def __init__(self, inner: "ReadStream[SessionMessage | Exception]") -> None:
+    def __init__(
+        self, inner: "ReadStream[SessionMessage | Exception]", restore: "Callable[[SessionMessage], None]"
+    ) -> None:
         self._inner = inner
+        self._restore = restore
         self._ended = False
         self._waiting: anyio.CancelScope | None = None
 
@@ -54,9 +59,12 @@ class EndableReadStream:
         if not self._ended:
             with anyio.CancelScope() as self._waiting:
                 try:
-                    return await self._inner.receive()
+                    item = await self._inner.receive()
                 finally:
                     self._waiting = None
+                if not isinstance(item, Exception):
+                    self._restore(item)
+                return item
         raise anyio.EndOfStream
 
     async def aclose(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 from mcp.client.streamable_http import streamable_http_client
-from mcp_orchestra.http import environment_proxy, http_client, plain_url
+from mcp_orchestra.http import Handover, environment_proxy, http_client, plain_url
 from mcp_orchestra.types import Endpoint
 
 from mcp_orchestra_streamable_http import StreamableHttpOptions
@@ -31,14 +31,15 @@ async def streamable_http(endpoint: Endpoint[StreamableHttpOptions]) -> "AsyncGe
     options = endpoint.options
     # Behind a proxy a TCP connection would tell of the proxy's health only.
     watched = options.watch and environment_proxy(options.url) is None
+    handover = Handover()
     async with (
-        http_client(endpoint) as client,
+        http_client(endpoint, handover) as client,
         streamable_http_client(
             plain_url(options.url), http_client=client, max_sse_event_size=endpoint.max_message_bytes
         ) as (read, write),
         anyio.create_task_group() as tasks,
     ):
-        stream = EndableReadStream(read)
+        stream = EndableReadStream(read, handover.restore)
         if watched:
             tasks.start_soon(watch, options.url, stream.end)
         yield stream, HeldWriteStream(write)

@@ -1,0 +1,76 @@
+"""Carries large results past the SDK's parser, which would hold up everybody for as long as it takes.
+
+The SDK's streamable HTTP transport parses what it receives on the event loop: half a second for 10 MiB of small values.
+So a large answer is parsed below it, in a thread, and the SDK gets a small one in its place. Above it, where the
+message comes out again, the result is put back.
+"""
+
+import secrets
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from pydantic_core import to_json
+
+from mcp_orchestra.decoding import LARGE, decoded
+from mcp_orchestra.wire import unreadable
+
+if TYPE_CHECKING:
+    from mcp.shared.message import SessionMessage
+
+__all__ = ["Handover"]
+
+_MOST: Final = 64  # results that are on their way; what is abandoned on its way is pushed out by later ones
+
+
+class Handover:
+    """The large results of one connection that are on their way through the SDK."""
+
+    def __init__(self) -> None:
+        self._key = f"mcp-orchestra/{secrets.token_hex(16)}"
+        self._results: dict[str, dict[str, Any]] = {}
+
+    async def body(self, text: bytes) -> bytes:
+        """Return what the SDK is to parse in place of a JSON-RPC message.
+
+        Raises:
+            ValueError: It is large, and not JSON.
+        """
+        if len(text) < LARGE:
+            return text
+        message = await decoded(text)
+        match message:
+            case {"jsonrpc": "2.0", "id": int() | str() as request_id, "result": dict()}:
+                return self._instead(request_id, cast("dict[str, Any]", message)["result"])
+            case _:
+                return text
+
+    async def event(self, event: bytes) -> bytes:
+        """Return what the SDK is to parse in place of an event of an event stream."""
+        if len(event) < LARGE:
+            return event
+        lines = event.splitlines()
+        data = b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
+        try:
+            instead = await self.body(data)
+        except ValueError:
+            instead = to_json({"jsonrpc": "2.0", "id": None, "error": unreadable()})
+        if instead is data:
+            return event
+        others = [line for line in lines if line and not line.startswith(b"data:")]
+        return b"\n".join([*others, b"data: " + instead, b"", b""])
+
+    def restore(self, message: "SessionMessage") -> None:
+        """Put the result back into a message that the SDK has parsed, if it was taken out."""
+        result: object = getattr(message.message, "result", None)
+        match result:
+            case {"_meta": {self._key: str() as token}} if token in self._results:
+                cast("Any", message.message).result = self._results.pop(token)
+            case _:
+                pass
+
+    def _instead(self, request_id: int | str, result: dict[str, Any]) -> bytes:
+        token = secrets.token_hex(16)
+        self._results[token] = result
+        while len(self._results) > _MOST:
+            self._results.pop(next(iter(self._results)))
+        meta = {"_meta": {self._key: token}}
+        return to_json({"jsonrpc": "2.0", "id": request_id, "result": meta})

@@ -200,3 +200,34 @@ def test_where_there_is_nothing_to_decide_the_policy_is_not_asked():
     assert Router(policy).order(DOMAIN, []) == []
     assert Router(policy).order(DOMAIN, [only]) == [only]
     assert policy.asked == []
+
+
+class Counting:
+    """A policy with a state: the server that comes first changes with each question."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def order(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        self.asked += 1
+        return sorted(candidates, key=lambda one: (one.position + self.asked) % len(candidates))
+
+
+def test_a_preview_is_what_comes_next_and_changes_nothing():
+    policy = Counting()
+    router = Router(policy)
+    three = [server(name, position) for position, name in enumerate("abc")]
+    for _ in range(4):
+        previews = [router.preview(DOMAIN, three) for _ in range(3)]
+        before = policy.asked
+        assert previews == [router.order(DOMAIN, three)] * 3
+        assert policy.asked == before + 1
+
+
+def test_a_preview_of_a_policy_that_cannot_be_copied_is_by_priority_and_silent(caplog: pytest.LogCaptureFixture):
+    policy = backwards()
+    policy.__dict__["lock"] = (character for character in "generators cannot be copied")
+    pair = [server("a", 0), server("b", 1)]
+    assert ids(Router(policy).preview(DOMAIN, pair)) == ["a", "b"]
+    assert ids(Router(policy).order(DOMAIN, pair)) == ["b", "a"]
+    assert caplog.records == []

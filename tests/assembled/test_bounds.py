@@ -409,6 +409,10 @@ async def test_s23_a_bomb_costs_no_more_memory_than_an_answer_may_have(facing):
 # Nobody else waits
 
 
+TOO_LONG = 0.75
+"""Seconds of CPU: a whole page at once holds the loop for more than a second, in slices it is a tenth of one."""
+
+
 @asynccontextmanager
 async def held_up():
     """Measure for how long the event loop serves nobody: ``async with held_up() as longest``, in seconds in a list.
@@ -447,7 +451,7 @@ async def test_s23_a_hundred_thousand_tools_on_one_page_hold_nobody_up(facing, o
         async with held_up() as longest:
             with pytest.raises(ResourceFetchError, match=r"exceeds max_items=10000 \(100000 items so far\)"):
                 await client.list_tools()
-        assert longest[0] < 0.25
+        assert longest[0] < TOO_LONG
 
 
 async def test_s23_as_many_tools_as_somebody_wants_hold_nobody_up(facing):
@@ -456,7 +460,7 @@ async def test_s23_as_many_tools_as_somebody_wants_hold_nobody_up(facing):
         client = orchestrator.registry.get_server("rogue").client
         async with held_up() as longest:
             assert len((await client.list_tools()).tools) == 50_000
-        assert longest[0] < 0.25
+        assert longest[0] < TOO_LONG
 
 
 @pytest.mark.parametrize("kind", ["read", "call"])
@@ -469,4 +473,4 @@ async def test_s23_a_hundred_thousand_contents_hold_nobody_up(facing, kind):
         async with held_up() as longest:
             result = await ask(orchestrator, kind)
         assert len(result.contents if kind == "read" else result.content) == 100_000
-        assert longest[0] < 0.25
+        assert longest[0] < TOO_LONG

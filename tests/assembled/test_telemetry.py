@@ -77,6 +77,26 @@ async def test_questions_and_calls_are_spans_with_their_outcome(configure, servi
     assert "a secret" not in "".join(span.to_json() for span in spans)
 
 
+async def test_each_attempt_that_fails_is_a_span_and_an_event_of_the_question(configure, serving, tracing):
+    provider, exporter = tracing
+    first, spare = ScriptedServer("first", resources={}), ScriptedServer("spare", resources={"x://1": "1"})
+    orchestrator = configure(
+        {"first": {**await serving(first), "priority": 1}, "spare": await serving(spare)}, tracer_provider=provider
+    )
+    await orchestrator.read_resource("x://1")
+    spans = exporter.get_finished_spans()
+    assert [span.attributes["mcp.orchestra.server"] for span in spans if span.name == "orchestrate resources/read"] == [
+        "first",
+        "spare",
+    ]
+    (question,) = [span for span in spans if span.name == "orchestrate read"]
+    (event,) = question.events
+    assert (event.name, dict(event.attributes)) == (
+        "mcp.orchestra.attempt",
+        {"mcp.orchestra.number": 1, "mcp.orchestra.server": "first", "mcp.orchestra.cause": "rejected"},
+    )
+
+
 async def test_a_reconnect_is_a_trace_of_its_own(configure, tracing):
     provider, exporter = tracing
     async with ServerProcess(name="a") as process:

@@ -8,7 +8,7 @@ from pathlib import Path
 import mcp_orchestra
 import pytest
 from mcp_orchestra import PluginManager, errors, hookspecs
-from mcp_orchestra.cache import resources_key, tools_key
+from mcp_orchestra.cache import resources_key, templates_key, tools_key
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -49,6 +49,7 @@ def test_a_hook_is_in_the_guide_for_authors(hook: str) -> None:
 def test_the_cache_keys_are_listed() -> None:
     written = page("reference/cache.md")
     assert f"`{resources_key('<id>')}`" in written
+    assert f"`{templates_key('<id>')}`" in written
     assert f"`{tools_key('<id>')}`" in written
 
 

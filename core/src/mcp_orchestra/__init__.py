@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ToolNotFoundError,
         UnknownServerError,
     )
+    from mcp_orchestra.explaining import Explanation, RankedServer
     from mcp_orchestra.hookspecs import hookimpl
     from mcp_orchestra.orchestrator import MCPOrchestrator
     from mcp_orchestra.plugins import PluginInfo, PluginManager
@@ -55,6 +56,7 @@ __all__ = [
     "ConfigurationError",
     "Diagnostics",
     "Endpoint",
+    "Explanation",
     "GivesNotice",
     "GrantsLeases",
     "KeepsObjects",
@@ -71,6 +73,7 @@ __all__ = [
     "PluginInfo",
     "PluginManager",
     "Question",
+    "RankedServer",
     "ResourceCache",
     "ResourceFetchError",
     "RoutingPolicy",
@@ -104,6 +107,7 @@ _HOME = {
         "ToolNotFoundError",
         "UnknownServerError",
     ),
+    "explaining": ("Explanation", "RankedServer"),
     "hookspecs": ("hookimpl",),
     "orchestrator": ("MCPOrchestrator",),
     "plugins": ("PluginInfo", "PluginManager"),

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mcp_orchestra.cache import Answer, Fetched, ResourceCache, tools_key
 from mcp_orchestra.connection.faults import METHOD_NOT_FOUND
-from mcp_orchestra.connections import REVIVE_SECONDS, Connections
+from mcp_orchestra.connections import Connections
+from mcp_orchestra.derived import Derived
 from mcp_orchestra.errors import (
     MCPConnectionError,
     MCPOrchestratorException,
@@ -24,7 +25,7 @@ from mcp_orchestra.errors import (
     ToolCallError,
     ToolNotFoundError,
 )
-from mcp_orchestra.failover import attempt_of, may_ask_another
+from mcp_orchestra.failover import Failover, Purpose, why_unusable
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
 from mcp_orchestra.tasks import run_all
@@ -39,6 +40,7 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 _SEPARATOR = "__"
 _FIELDS = {"name", "title", "description", "input_schema", "output_schema", "annotations"}
+_NO_NAMES: frozenset[str] = frozenset()
 _SECOND_LOOK_SECONDS = 5.0
 """So often the servers are asked anew for a tool that none seems to have: made-up names must not keep them busy."""
 
@@ -67,19 +69,19 @@ class _Listed:
     """What the servers that were asked said of their tools."""
 
     answers: dict[str, Answer] = field(default_factory=dict[str, Answer])
+    names: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     failures: dict[str, MCPOrchestratorException] = field(default_factory=dict[str, MCPOrchestratorException])
 
     def having(self, names: Sequence[str], servers: Sequence[MCPServerInfo]) -> tuple[list[MCPServerInfo], str]:
         """Return the servers that have a tool of the first of these names that any has, and that name."""
         for name in names:
-            if found := [info for info in servers if name in self.names(info.server_id)]:
+            if found := [info for info in servers if name in self.names.get(info.server_id, _NO_NAMES)]:
                 return found, name
         return [], names[0]
 
-    def names(self, server_id: str) -> frozenset[str]:
-        """Return the names of a server's tools."""
-        answer = self.answers.get(server_id)
-        return frozenset(tool["name"] for tool in _tools(answer.data)) if answer is not None else frozenset()
+
+def _names_in(data: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(tool["name"] for tool in _tools(data))
 
 
 @dataclass(kw_only=True)
@@ -91,8 +93,8 @@ class Catalogue:
     cache: ResourceCache
     router: Router
     fail_fast: bool
-    _claims: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
-    """The names that each server's tools had when they were last listed."""
+    _names: Derived[frozenset[str]] = field(default_factory=lambda: Derived(_names_in))
+    """The names of each server's tools, when they were last listed: its claim on them while it is down."""
     _looked_again_at: float = float("-inf")
 
     async def tools(self) -> list[ToolInfo]:
@@ -125,7 +127,7 @@ class Catalogue:
             arguments: The tool's arguments.
             servers: Who may be asked.
             question: Why just these; with it several servers may have the tool, and the routing policy decides.
-            timeout: Seconds to find the tool, and seconds to wait for its result.
+            timeout: Seconds to find the tool, and seconds to wait for its result from each server that is asked.
         """
         wanted_id, tool = self._split(name)
         if wanted_id is not None:
@@ -146,18 +148,52 @@ class Catalogue:
             candidates = self.router.order(question, candidates)
         else:
             self._refuse_ambiguous(name, tool, candidates, servers)
-        attempts: list[Mapping[str, Any]] = []
-        for info in candidates:
-            connection = self.connections[info.server_id]
-            await connection.revive(REVIVE_SECONDS)
-            try:
-                return await connection.client.call_tool(tool, arguments, timeout=timeout)
-            except ToolCallError as failure:
-                attempts.append(attempt_of(info, failure))
-                failure.context["attempts"] = attempts
-                if info is candidates[-1] or not may_ask_another("call", failure):
-                    raise
-        raise AssertionError("a tool is offered by one server at least")
+        failover = Failover()
+
+        async def one(info: MCPServerInfo, *, last_resort: bool = False) -> "CallToolResult | None":
+            if not (info.usable or last_resort):
+                return None
+            return await self.connections[info.server_id].client.call_tool(tool, arguments, timeout=timeout)
+
+        def purpose(info: MCPServerInfo) -> Purpose:
+            return "safe call" if info.config.may_repeat(tool) else "call"
+
+        result = await failover.ask(candidates, one, purpose)
+        if result is None and not failover.attempts:
+            await self.connections.revive(candidates)
+            result = await failover.ask(candidates, lambda info: one(info, last_resort=True), purpose)
+        if result is not None:
+            return result
+        if (error := failover.error) is None:
+            raise AssertionError("a tool is offered by one server at least, which was asked")
+        absent = {info.server_id: why for info in servers if tool in self.claim(info) and (why := why_unusable(info))}
+        failover.passed_over = {**absent, **failover.passed_over}
+        error.context.update(failover.facts())
+        raise error
+
+    async def holders(self, name: str) -> tuple[list[MCPServerInfo], str, dict[str, str]]:
+        """Return the servers that have a tool, its own name there, and why others cannot say what they have, by id.
+
+        Those that are connected are asked for what they have not listed yet; the others count by their claims.
+
+        Args:
+            name: A unique name, or the tool's own name at a server.
+        """
+        wanted_id, tool = self._split(name)
+        servers = [info for info in self.registry.get_all_servers() if wanted_id in (None, info.server_id)]
+        listed = await self._listed([info for info in servers if info.connected], counts=False)
+        for info in servers:
+            listed.names.setdefault(info.server_id, self.claim(info))
+        found, own = listed.having((tool, name), servers)
+        return found, own, {server_id: error.message for server_id, error in listed.failures.items()}
+
+    def full_name(self, info: MCPServerInfo, tool: str) -> str:
+        """Return the name of a server's tool that is no other one's."""
+        return f"{info.server_id}{_SEPARATOR}{tool}"
+
+    def claim(self, info: MCPServerInfo) -> frozenset[str]:
+        """Return the names that a server's tools had when they were last listed."""
+        return self._names.last(info.server_id) or _NO_NAMES
 
     def _split(self, name: str) -> tuple[str | None, str]:
         head, separator, tail = name.partition(_SEPARATOR)
@@ -169,9 +205,9 @@ class Catalogue:
         self, name: str, tool: str, candidates: Sequence[MCPServerInfo], servers: Sequence[MCPServerInfo]
     ) -> None:
         found = {info.server_id for info in candidates}
-        rivals = [i for i in servers if i.server_id in found or tool in self._claims.get(i.server_id, ())]
+        rivals = [info for info in servers if info.server_id in found or tool in self.claim(info)]
         if len(rivals) > 1:
-            names = ", ".join(f"{info.server_id}{_SEPARATOR}{tool}" for info in rivals)
+            names = ", ".join(self.full_name(info, tool) for info in rivals)
             raise ToolNotFoundError(
                 f"several servers offer the tool {tool!r}: call {names}, or give server=, domain= or capability=",
                 {"tool": name, "candidates": [info.server_id for info in rivals], "delivered": "no"},
@@ -220,29 +256,35 @@ class Catalogue:
         self._looked_again_at = now
         return True
 
-    async def _listed(self, servers: Sequence[MCPServerInfo], *, refresh: bool = False) -> _Listed:
+    async def _listed(self, servers: Sequence[MCPServerInfo], *, refresh: bool = False, counts: bool = True) -> _Listed:
         """Return each server's tools, or why it cannot list them."""
         keys = {info.server_id: tools_key(info.server_id) for info in servers}
         if refresh:
             for key in keys.values():
                 self.cache.invalidate(key)
-        cached = await self.cache.lookup(list(keys.values()))
+        cached = await self.cache.lookup(list(keys.values()), counts=counts)
         listed = _Listed()
 
-        async def one(info: MCPServerInfo) -> None:
-            key = keys[info.server_id]
+        def take(info: MCPServerInfo, answer: Answer) -> None:
+            if answer.stale:
+                self.cache.refresh(keys[info.server_id], lambda: self._fetch(info))
+            listed.answers[info.server_id] = answer
+            listed.names[info.server_id] = self._names.of(info.server_id, answer.data)
+
+        async def ask(info: MCPServerInfo) -> None:
             try:
-                answer = cached.get(key) or await self._ask(info, key)
+                take(info, await self._ask(info, keys[info.server_id]))
             except MCPOrchestratorException as error:
                 logger.warning("%s", error.message)
                 listed.failures[info.server_id] = error
-                return
-            if answer.stale:
-                self.cache.refresh(key, lambda: self._fetch(info))
-            listed.answers[info.server_id] = answer
-            self._claims[info.server_id] = listed.names(info.server_id)
 
-        await run_all(map(one, servers))
+        missing: list[MCPServerInfo] = []
+        for info in servers:
+            if (answer := cached.get(keys[info.server_id])) is not None:
+                take(info, answer)
+            else:
+                missing.append(info)
+        await run_all(map(ask, missing))
         return listed
 
     async def _ask(self, info: MCPServerInfo, key: str) -> Answer:
@@ -271,7 +313,7 @@ class Catalogue:
         return listing.hints.fetched({"tools": tools})
 
     def _named(self, listed: _Listed) -> Iterator[ToolInfo]:
-        owners = Counter(name for names in self._claims.values() for name in names)
+        owners = Counter(name for info in self.registry.get_all_servers() for name in self.claim(info))
         for info in self.registry.get_all_servers():
             seen: set[str] = set()
             answer = listed.answers.get(info.server_id)
@@ -283,7 +325,7 @@ class Catalogue:
                 unique = owners[own] == 1 and self._split(own)[0] is None
                 named: dict[str, Any] = {
                     **tool,
-                    "name": own if unique else f"{info.server_id}{_SEPARATOR}{own}",
+                    "name": own if unique else self.full_name(info, own),
                     "server": info.name,
                     "server_id": info.server_id,
                     "tool": own,

@@ -1,24 +1,21 @@
-"""Answers questions for resources: of all servers at once, of the best server for a domain, of one URI."""
+"""Answers questions for resources: of all servers at once, and of the best server for a domain."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mcp_orchestra.cache import Answer, ResourceCache, Ticket, resources_key
 from mcp_orchestra.connection.resources import fetch_resources
 from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import MCPOrchestratorException, NoMCPAvailableError, ResourceFetchError
-from mcp_orchestra.failover import attempt_of, may_ask_another
+from mcp_orchestra.failover import Failover
 from mcp_orchestra.handout import Handout
 from mcp_orchestra.parts import copied_part, listed, server_part
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
 from mcp_orchestra.tasks import run_all
 from mcp_orchestra.types import Question
-
-if TYPE_CHECKING:
-    from mcp_types import ReadResourceResult
 
 __all__ = ["Gatherer"]
 
@@ -76,8 +73,12 @@ class Gatherer:
             for info in servers
         }
 
-    async def domain(self, domain: str) -> dict[str, Any]:
+    async def domain(self, domain: str, key: str | None = None) -> dict[str, Any]:
         """Return the resources of one server that declares the domain: the first that can answer.
+
+        Args:
+            domain: The domain.
+            key: What the caller wants the same server for each time.
 
         Raises:
             NoMCPAvailableError: No server declares the domain, or none that does is connected.
@@ -90,14 +91,14 @@ class Gatherer:
                 {"domain": domain, "known_domains": self.registry.get_domains(), "candidates": {}},
             )
         enabled = [info for info in declaring if info.config.enabled]
-        candidates = self.router.order(Question(kind="domain", value=domain), enabled)
-        attempts: list[Mapping[str, Any]] = []
-        found = await self._first(candidates, attempts) or await self._stale(candidates)
-        if found is None and not attempts and await self.connections.revive(candidates):
-            found = await self._first(candidates, attempts)
+        candidates = self.router.order(Question(kind="domain", value=domain, key=key), enabled)
+        failover = Failover()
+        found = await self._first(candidates, failover) or await self._stale(candidates)
+        if found is None and not failover.attempts and await self.connections.revive(candidates):
+            found = await self._first(candidates, failover, last_resort=True)
         if found is not None:
             return found
-        if not attempts:
+        if not failover.attempts:
             states = self.connections.states()
             raise NoMCPAvailableError(
                 f"no server for the domain {domain!r} is connected",
@@ -107,45 +108,11 @@ class Gatherer:
                     "candidates": {info.server_id: states[info.server_id] for info in declaring},
                 },
             )
-        last = attempts[-1]
+        last = failover.attempts[-1]
         raise ResourceFetchError(
             f"no server could answer for the domain {domain!r}: {last['reason']}",
-            {"server": last["server"], "server_id": last["server_id"], "domain": domain, "attempts": attempts},
+            {"server": last["server"], "server_id": last["server_id"], "domain": domain, **failover.facts()},
         )
-
-    async def read(self, uri: str, servers: Sequence[MCPServerInfo]) -> "ReadResourceResult":
-        """Return a resource's contents from the first of these servers that has it.
-
-        Raises:
-            ResourceFetchError: None of them has it or can be asked.
-            NoMCPAvailableError: None of them is connected.
-        """
-        candidates = self.router.order(Question(kind="uri", value=uri), servers)
-        owners = await self._owners(uri, candidates)
-        attempts: list[Mapping[str, Any]] = []
-        error: MCPOrchestratorException | None = None
-        if owners and not any(info.connected for info in candidates if info.server_id in owners):
-            await self.connections.revive(info for info in candidates if info.server_id in owners)
-        elif not any(info.connected for info in candidates):
-            await self.connections.revive(candidates)
-        for info in sorted(candidates, key=lambda info: info.server_id not in owners):
-            if not info.connected:
-                continue
-            try:
-                return await self.connections[info.server_id].client.read_resource(uri)
-            except MCPOrchestratorException as failure:
-                error = failure
-                attempts.append(attempt_of(info, failure))
-                if info.server_id in owners and failure.context.get("cause") == "rejected":
-                    break  # its owner has spoken: another server's answer would be about another resource
-        if error is None:
-            raise NoMCPAvailableError(f"no server is connected that could read {uri}", {"uri": uri})
-        if len(attempts) == 1:
-            raise error
-        raise ResourceFetchError(
-            f"no server could read {uri}: {attempts[-1]['reason']}",
-            {"server": attempts[-1]["server"], "uri": uri, "attempts": attempts},
-        ) from error
 
     async def _cached(self) -> tuple[list[MCPServerInfo], dict[str, Answer]]:
         """Return the servers that belong into an answer, and what is cached of them."""
@@ -185,23 +152,26 @@ class Gatherer:
             self.cache.refresh(resources_key(info.server_id), lambda: fetch_resources(connection))
 
     async def _first(
-        self, candidates: Sequence[MCPServerInfo], attempts: list[Mapping[str, Any]]
+        self, candidates: Sequence[MCPServerInfo], failover: Failover, *, last_resort: bool = False
     ) -> dict[str, Any] | None:
-        """Return the first candidate's resources, from the cache or fresh; failures go to ``attempts``."""
-        for info in candidates:
+        """Return the first candidate's resources, from the cache or fresh.
+
+        Args:
+            candidates: Whom to ask.
+            failover: Keeps who was asked and failed.
+            last_resort: Ask servers whose circuit is open, too: nobody else is left.
+        """
+
+        async def one(info: MCPServerInfo) -> dict[str, Any] | None:
             key = resources_key(info.server_id)
             if (answer := (await self.cache.lookup([key])).get(key)) is not None:
                 self._follow(info, answer)
                 return answer.copy()
-            if not info.connected:
-                continue
-            try:
-                return (await self._fetch(info, fall_back=False)).copy()
-            except MCPOrchestratorException as error:
-                attempts.append(attempt_of(info, error))
-                if not may_ask_another("read", error):
-                    break
-        return None
+            if not (info.usable or (last_resort and info.connected)):
+                return None
+            return (await self._fetch(info, fall_back=False)).copy()
+
+        return await failover.ask(candidates, one, lambda _: "read")
 
     async def _stale(self, candidates: Sequence[MCPServerInfo]) -> dict[str, Any] | None:
         """Return the first candidate's resources that may be served while it fails: a fresh answer of any is better."""
@@ -210,12 +180,6 @@ class Gatherer:
         keys = [resources_key(info.server_id) for info in candidates]
         answers = await self.cache.lookup(keys, failing=keys, counts=False)  # each was counted as a miss before
         return next((answers[key].copy() for key in keys if key in answers), None)
-
-    async def _owners(self, uri: str, servers: Sequence[MCPServerInfo]) -> set[str]:
-        """Return the ids of the servers that are known to list the URI."""
-        keys = {resources_key(info.server_id): info.server_id for info in servers}
-        cached = await self.cache.lookup(list(keys), counts=False)  # it is asked where to ask, and not for an answer
-        return {keys[key] for key, answer in cached.items() if any(one["uri"] == uri for one in listed(answer.data))}
 
 
 def _assemble(

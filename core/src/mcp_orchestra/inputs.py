@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-__all__ = ["checked_object", "checked_seconds", "checked_text"]
+__all__ = ["checked_key", "checked_object", "checked_seconds", "checked_text"]
 
 _DEEPEST: Final = 150  # levels; receivers, the SDK among them, refuse JSON of about 200
 _SHOWN: Final = 120  # characters of a place
@@ -28,6 +28,16 @@ def checked_text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{what} must be a str, not {_kind(value)}")
     return _text(value, (None, what))
+
+
+def checked_key(value: object) -> str | None:
+    """Return what the caller wants the same server for each time; None stays None.
+
+    Raises:
+        TypeError: It is not a text.
+        ValueError: It is not valid Unicode.
+    """
+    return None if value is None else checked_text(value, "key")
 
 
 def checked_seconds(value: object, what: str = "timeout") -> float | None:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mcp_orchestra.config.loader import LoadedConfig, bind_config, load_config
-from mcp_orchestra.errors import ConfigurationError, MCPConnectionError, UnknownServerError
-from mcp_orchestra.inputs import checked_seconds, checked_text
+from mcp_orchestra.errors import ConfigurationError, MCPConnectionError
+from mcp_orchestra.inputs import checked_key, checked_seconds, checked_text
 from mcp_orchestra.life_cycle import LifeCycle
 from mcp_orchestra.logs import configure_logging
 from mcp_orchestra.redaction import Redactor
-from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
+from mcp_orchestra.registry import MCPRegistry
+from mcp_orchestra.selection import narrowing, question_of, selected
 from mcp_orchestra.status import describe_plugins, describe_servers
-from mcp_orchestra.types import Question
 from mcp_orchestra.warm_start import WarmStart
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mcp_orchestra.cache import ResourceCache
     from mcp_orchestra.catalogue import ToolInfo
     from mcp_orchestra.config.models import MCPConfig
+    from mcp_orchestra.explaining import Explanation
     from mcp_orchestra.plugins import PluginManager
     from mcp_orchestra.running import Running
     from mcp_orchestra.telemetry import Telemetry
@@ -157,27 +158,32 @@ class MCPOrchestrator:
         with self._span("gather"):
             return await running.gatherer.gather()
 
-    async def get_resources_for_domain(self, domain: str) -> dict[str, Any]:
+    async def get_resources_for_domain(self, domain: str, *, key: str | None = None) -> dict[str, Any]:
         """Return the resources (name to resource) of the first server for the domain that can answer.
 
         Args:
             domain: As servers declare it in the configuration.
+            key: A user, a session or the like; under the policy ``sticky`` equal keys go to the same server.
 
         Raises:
             NoMCPAvailableError: No server declares the domain, or none that does is connected.
             ResourceFetchError: All that were asked failed; ``context["attempts"]`` lists them.
         """
         checked_text(domain, "domain")
+        key = checked_key(key)
         running = await self._ready()
         with self._span("domain", domain=domain):
-            return await running.gatherer.domain(domain)
+            return await running.gatherer.domain(domain, key)
 
-    async def read_resource(self, uri: str, *, server: str | None = None) -> "ReadResourceResult":
-        """Return the contents of one resource, from its owner or the first server that has it.
+    async def read_resource(
+        self, uri: str, *, server: str | None = None, key: str | None = None
+    ) -> "ReadResourceResult":
+        """Return the contents of one resource: from a server that lists it, else has a template for it, else has it.
 
         Args:
             uri: The resource's URI.
             server: Id or display name of the only server to ask.
+            key: A user, a session or the like; under the policy ``sticky`` equal keys go to the same server.
 
         Raises:
             UnknownServerError: No such server.
@@ -185,10 +191,39 @@ class MCPOrchestrator:
             ResourceFetchError: No server has it, or reading failed.
         """
         checked_text(uri, "uri")
+        key = checked_key(key)
         running = await self._ready()
-        servers = self._candidates(server)
+        servers = selected(self._registry, server)
         with self._span("read"):
-            return await running.gatherer.read(uri, servers)
+            return await running.reader.read(uri, servers, key)
+
+    async def explain(
+        self,
+        *,
+        domain: str | None = None,
+        capability: str | None = None,
+        uri: str | None = None,
+        tool: str | None = None,
+        key: str | None = None,
+    ) -> "Explanation":
+        """Return who would be asked a question, in which order, who would not and why, and who would answer now.
+
+        The question itself is not asked, and nobody's turn is used up; only what the question would need to know, and
+        nobody has listed yet, is listed. Give exactly one of the first four.
+
+        Args:
+            domain: As for `get_resources_for_domain`.
+            capability: As for `call_tool`.
+            uri: As for `read_resource`.
+            tool: As ``name`` for `call_tool`.
+            key: As for all three.
+
+        Raises:
+            NoMCPAvailableError: No server could be connected.
+            TypeError: None of the four is given, or more than one, or something is not a text.
+        """
+        question = question_of(domain=domain, capability=capability, uri=uri, tool=tool, key=key)
+        return await (await self._ready()).explainer.explain(question)
 
     async def list_tools(self) -> "list[ToolInfo]":
         """Return the tools of every connected server under unique names, in priority order.
@@ -209,11 +244,13 @@ class MCPOrchestrator:
         domain: str | None = None,
         capability: str | None = None,
         timeout: float | None = None,
+        key: str | None = None,
     ) -> "CallToolResult":
         """Call a tool.
 
-        It runs once at most: another server is asked only if the call was certainly not delivered, and only among
-        those that ``domain`` or ``capability`` allow.
+        It runs once at most: another server is asked only if the call was certainly not delivered, or if the
+        configuration has the tool among the server's ``safe_tools``, and only among those that ``domain`` or
+        ``capability`` allow.
 
         Args:
             name: A name from `list_tools`, or the tool's own name at its server.
@@ -221,7 +258,8 @@ class MCPOrchestrator:
             server: Id or display name of the only server to ask.
             domain: Ask only servers that declare this domain.
             capability: Ask only servers that declare this capability.
-            timeout: Seconds to wait for the result; the server's ``request_timeout`` by default.
+            timeout: Seconds to wait for the result of each server; its ``request_timeout`` by default.
+            key: A user, a session or the like; under the policy ``sticky`` equal keys go to the same server.
 
         Returns:
             The result; a failure that the tool itself reports has ``is_error`` set.
@@ -235,13 +273,10 @@ class MCPOrchestrator:
         """
         checked_text(name, "name")
         timeout = checked_seconds(timeout)
+        key = checked_key(key)
         running = await self._ready()
-        servers = self._candidates(server, domain, capability)
-        question: Question | None = None
-        if domain is not None:
-            question = Question(kind="domain", value=domain)
-        elif capability is not None:
-            question = Question(kind="capability", value=capability)
+        servers = selected(self._registry, server, domain, capability)
+        question = narrowing(domain, capability, key)
         with self._span("call", tool=name):
             return await running.catalogue.call(name, arguments, servers, question, timeout)
 
@@ -334,24 +369,6 @@ class MCPOrchestrator:
         self._registry = registry
         self._loaded = loaded
         return loaded
-
-    def _candidates(
-        self, server: str | None, domain: str | None = None, capability: str | None = None
-    ) -> list[MCPServerInfo]:
-        """Return the servers that fit, in priority order."""
-        servers = self._registry.get_all_servers()
-        if server is not None:
-            named = [info for info in servers if server in (info.server_id, info.name)]
-            if not named:
-                known = ", ".join(info.server_id for info in servers)
-                raise UnknownServerError(f"no server is called {server!r}; there are: {known}", {"server": server})
-            # An id is unique; a display name may be another server's id.
-            servers = [info for info in named if info.server_id == server] or named
-        if domain is not None:
-            servers = [info for info in servers if domain in info.config.domains]
-        if capability is not None:
-            servers = [info for info in servers if capability in info.config.capabilities]
-        return servers
 
     @property
     def _telemetry(self) -> "Telemetry":

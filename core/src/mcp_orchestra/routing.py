@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from itertools import islice
 from types import MappingProxyType
 
@@ -56,23 +57,9 @@ class Router:
         """
         if len(servers) < 2:
             return list(servers)
-        candidates = [candidate(info) for info in servers]
-        by_id = {info.server_id: info for info in servers}
-        return [by_id[chosen.server_id] for chosen in self._ordered(question, candidates)]
-
-    def _ordered(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-        policy = self._default
-        if question.kind == "domain":
-            policy = self._domains.get(question.value, policy)
-        try:
-            # The copy is the policy's own; one candidate too many shows that it added some, however many those are.
-            answer = list(islice(policy.order(question, list(candidates)), len(candidates) + 1))
-            fault = None if _is_permutation(answer, candidates) else "did not return each candidate exactly once"
-        except Exception as error:  # noqa: BLE001 - a policy is a stranger's code: whatever it raises is contained
-            answer, fault = [], f"raised {type(error).__name__}"
-        if fault is None:
-            return answer
-        if id(policy) not in self._overruled:
+        policy = self._policy(question)
+        ordered, fault = _asked(policy, question, servers)
+        if fault is not None and id(policy) not in self._overruled:
             self._overruled.add(id(policy))
             _logger.warning(
                 "the routing policy %s %s (asked for the %s %r): its answers are overruled by priority whenever that "
@@ -82,8 +69,43 @@ class Router:
                 question.kind,
                 question.value,
             )
-        return sorted(candidates, key=lambda one: (one.priority, one.position))
+        return ordered
+
+    def preview(self, question: Question, servers: Sequence[MCPServerInfo]) -> list[MCPServerInfo]:
+        """Return the order that `order` would return next, without using up anybody's turn.
+
+        Args:
+            question: What somebody may want to know.
+            servers: Those that could answer, with distinct ids.
+        """
+        if len(servers) < 2:
+            return list(servers)
+        return _asked(self._policy(question), question, servers, copied=True)[0]
+
+    def _policy(self, question: Question) -> RoutingPolicy:
+        return self._domains.get(question.value, self._default) if question.kind == "domain" else self._default
+
+
+def _asked(
+    policy: RoutingPolicy, question: Question, servers: Sequence[MCPServerInfo], *, copied: bool = False
+) -> tuple[list[MCPServerInfo], str | None]:
+    """Return the order that a policy or a copy of it gives; if that is none, by priority, and what is wrong with it."""
+    candidates = [candidate(info) for info in servers]
+    by_id = {info.server_id: info for info in servers}
+    try:
+        asked = deepcopy(policy) if copied else policy
+        # The copy is the policy's own; one candidate too many shows that it added some, however many those are.
+        answer = list(islice(asked.order(question, list(candidates)), len(candidates) + 1))
+        if _is_permutation(answer, candidates):
+            return [by_id[chosen.server_id] for chosen in answer], None
+        fault = "did not return each candidate exactly once"
+    except Exception as error:  # noqa: BLE001 - a policy is a stranger's code: whatever it raises is contained
+        fault = f"raised {type(error).__name__}"
+    return sorted(servers, key=lambda info: (info.config.priority, info.position)), fault
 
 
 def _is_permutation(answer: Sequence[object], candidates: Sequence[Candidate]) -> bool:
-    return len(answer) == len(candidates) and set(answer) == set(candidates)
+    if len(answer) != len(candidates):
+        return False
+    # Comparing all fields takes longer than most policies do, and is needed only where one made candidates of its own.
+    return set(map(id, answer)) == set(map(id, candidates)) or set(answer) == set(candidates)

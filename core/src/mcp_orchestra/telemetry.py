@@ -12,7 +12,7 @@ from mcp_orchestra.errors import MCPOrchestratorException
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
 
-__all__ = ["Telemetry"]
+__all__ = ["Telemetry", "note_event"]
 
 
 class Telemetry:
@@ -63,6 +63,19 @@ class Telemetry:
                 span.set_attribute("error.type", _error_type(error))
                 span.set_status(trace.StatusCode.ERROR)
                 raise
+
+
+def note_event(event: str, **attributes: str | int | bool) -> None:
+    """Put an event on the current span, if somebody listens.
+
+    Args:
+        event: Its name behind ``mcp.orchestra.``; likewise those of the attributes.
+        attributes: Facts, free of whatever others wrote.
+    """
+    span = trace.get_current_span()
+    if span.is_recording():
+        named = {f"mcp.orchestra.{name}": value for name, value in attributes.items()}
+        span.add_event(f"mcp.orchestra.{event}", named)
 
 
 _TARGET = {

@@ -139,7 +139,10 @@ class Candidate:
 
 
 class RoutingPolicy(Protocol):
-    """Puts candidates into the order in which they are asked: pure and synchronous."""
+    """Puts candidates into the order in which they are asked: pure and synchronous, on the event loop only.
+
+    To explain what it would do, core asks a deep copy of it, so that nobody's turn is used up.
+    """
 
     def order(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Return the same candidates, each exactly once, in the order in which to ask them."""

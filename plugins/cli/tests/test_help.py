@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mcp_orchestra_cli.exits import EXIT_CODES_HELP, ExitCode
 
-COMMANDS = ["demo", "init", "check", "status", "resources", "read", "tools", "call", "plugins", "cache"]
+COMMANDS = ["demo", "init", "check", "status", "resources", "read", "tools", "call", "explain", "plugins", "cache"]
 HEAVY = ["mcp", "mcp_types", "pydantic", "yaml", "rich", "uvicorn", "httpx2", "starlette", "pluggy", "opentelemetry"]
 
 

@@ -3,8 +3,17 @@
 from mcp_orchestra.cache.answer import Answer
 from mcp_orchestra.cache.entry import Fetched
 from mcp_orchestra.cache.freshness import Freshness
-from mcp_orchestra.cache.keys import resources_key, tools_key
+from mcp_orchestra.cache.keys import resources_key, templates_key, tools_key
 from mcp_orchestra.cache.resource_cache import ResourceCache
 from mcp_orchestra.cache.tickets import Ticket
 
-__all__ = ["Answer", "Fetched", "Freshness", "ResourceCache", "Ticket", "resources_key", "tools_key"]
+__all__ = [
+    "Answer",
+    "Fetched",
+    "Freshness",
+    "ResourceCache",
+    "Ticket",
+    "resources_key",
+    "templates_key",
+    "tools_key",
+]

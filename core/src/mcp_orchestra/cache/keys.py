@@ -1,13 +1,18 @@
 """The keys under which the orchestrator keeps what it caches (listed in docs/reference/cache.md)."""
 
-__all__ = ["resources_key", "server_of", "tools_key"]
+__all__ = ["resources_key", "server_of", "templates_key", "tools_key"]
 
-_RESOURCES, _TOOLS = "resources:", "tools:"
+_RESOURCES, _TEMPLATES, _TOOLS = "resources:", "templates:", "tools:"
 
 
 def resources_key(server_id: str) -> str:
     """Return the key under which a server's gathered resources are kept."""
     return _RESOURCES + server_id
+
+
+def templates_key(server_id: str) -> str:
+    """Return the key under which a server's resource templates are kept."""
+    return _TEMPLATES + server_id
 
 
 def tools_key(server_id: str) -> str:
@@ -17,7 +22,7 @@ def tools_key(server_id: str) -> str:
 
 def server_of(key: str) -> str:
     """Return the id of the server that a key of ours is about; the empty text, which is no id, for any other key."""
-    for kind in (_RESOURCES, _TOOLS):
+    for kind in (_RESOURCES, _TEMPLATES, _TOOLS):
         if key.startswith(kind):
             return key.removeprefix(kind)
     return ""

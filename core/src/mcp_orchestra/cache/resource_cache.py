@@ -302,15 +302,16 @@ class ResourceCache:
         """Return a ticket for what is looked up from now on, to be made good with `grant`."""
         return self._tickets.issue()
 
-    def grant(self, ticket: Ticket, answers: Mapping[str, Answer]) -> Ticket | None:
+    def grant(self, ticket: Ticket, answers: Mapping[str, Answer], *, counts: bool = True) -> Ticket | None:
         """Return a ticket that stands for these answers, or None if they have to be looked up each time.
 
-        While it is honoured they are what a look-up would find.
+        While it is honoured they are what a look-up would find; each time is counted as one would be.
         """
         if any(answer.stale for answer in answers.values()) or not (self._near or self._in_memory):
             return None  # what others change in the store would go unnoticed
         until = self._near.good_until(map(self._shelf.name, answers)) if self._near is not None else 0.0
-        return self._tickets.grant(ticket, answers.values(), self._statistics.tallies(answers), self._near, until)
+        tallies = self._statistics.tallies(answers) if counts else ()
+        return self._tickets.grant(ticket, answers.values(), tallies, self._near, until)
 
     def honours(self, ticket: Ticket) -> bool:
         """Return whether a ticket's answers may be served once more; counts a hit for each if so."""

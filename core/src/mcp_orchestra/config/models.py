@@ -84,6 +84,8 @@ class MCPServerConfig(BaseModel):
     """False keeps the server in the configuration without ever connecting to it."""
     mode: Literal["auto", "legacy", "2026-07-28"] = "auto"
     """The protocol era: found out by asking, or given."""
+    safe_tools: list[str] = Field(default_factory=list)
+    """Tools, by their own names, that may run twice: a call that may have run goes to another server; ``"*"`` = all."""
 
     max_message_bytes: int | None = Field(default=None, ge=1024)
     """Overrides ``orchestration.max_message_bytes`` for this server."""
@@ -97,6 +99,10 @@ class MCPServerConfig(BaseModel):
     """Overrides ``orchestration.max_concurrent_reads`` for this server."""
     resource_contents: bool | None = None
     """Overrides ``orchestration.resource_contents`` for this server."""
+
+    def may_repeat(self, tool: str) -> bool:
+        """Return whether a call of this tool may be repeated elsewhere although it may have run here."""
+        return tool in self.safe_tools or "*" in self.safe_tools
 
     def limits(self, defaults: LimitsConfig) -> LimitsConfig:
         """Return the limits in force for this server: its own, else the given ones."""

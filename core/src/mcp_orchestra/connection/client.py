@@ -112,8 +112,13 @@ class ServerClient:
 
     async def list_resource_templates(self) -> types.ListResourceTemplatesResult:
         """Return all resource templates; raises as `list_resources` does."""
-        found = await self._collect(TEMPLATES)
+        found = await self.collect_resource_templates()
         return types.ListResourceTemplatesResult(resource_templates=found.items, **_hints(found.hints))
+
+    async def collect_resource_templates(self) -> Listing[types.ResourceTemplate]:
+        """Return all resource templates together with how long they are fresh."""
+        await self._connection.fetching("resources")
+        return await self._collect(TEMPLATES)
 
     async def list_tools(self) -> types.ListToolsResult:
         """Return all tools.

@@ -53,6 +53,7 @@ class ScriptedServer:
         scope: The ``cacheScope`` hint of its answers.
         delay: Seconds before it answers a listing or a read.
         tells: Whether it says, and does, that it tells of changes.
+        templates: Its URI templates; whatever else it is asked to read still has to be among its resources.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class ScriptedServer:
         scope: Literal["public", "private"] = "private",
         delay: float = 0.0,
         tells: bool = True,
+        templates: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.resources: dict[str, str | bytes] = (
@@ -74,6 +76,7 @@ class ScriptedServer:
             else dict(resources)
         )
         self.tools: list[str] = list(tools)
+        self.templates: list[str] = list(templates)
         self.page_size = page_size
         self.delay = delay
         self.requests: Counter[str] = Counter()
@@ -90,6 +93,7 @@ class ScriptedServer:
             version="1.0",
             on_list_resources=self._list_resources if readable else None,
             on_read_resource=self._read_resource if readable else None,
+            on_list_resource_templates=self._list_templates if templates else None,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
             on_subscriptions_listen=self.notifier.listen if tells else None,
@@ -177,6 +181,14 @@ class ScriptedServer:
         else:
             content = types.TextResourceContents(uri=params.uri, mime_type=_mime_type(value), text=value)
         return types.ReadResourceResult(contents=[content], **self._hints)
+
+    async def _list_templates(
+        self, _ctx: Any, params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        await self._answering("resources/templates/list")
+        items = [types.ResourceTemplate(uri_template=template, name=template) for template in self.templates]
+        page, cursor = self._page(items, params)
+        return types.ListResourceTemplatesResult(resource_templates=page, next_cursor=cursor, **self._hints)
 
     async def _list_tools(self, _ctx: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         self.requests["tools/list"] += 1

@@ -59,10 +59,11 @@ class OpenedCache:
         Args:
             server_ids: Which servers; all by default.
         """
-        from mcp_orchestra.cache import resources_key, tools_key
+        from mcp_orchestra.cache import resources_key, templates_key, tools_key
 
+        kinds = (resources_key, templates_key, tools_key)
         ids = self.servers if server_ids is None else server_ids
-        return {key(server_id): server_id for server_id in ids for key in (resources_key, tools_key)}
+        return {key(server_id): server_id for server_id in ids for key in kinds}
 
     def ids(self, given: Sequence[str]) -> list[str]:
         """Return the ids of servers that are given by id or display name.

@@ -141,7 +141,7 @@ class Invalidation(BaseModel):
     model_config = ConfigDict(extra="forbid")  # a misspelt key must not clear everything
 
     key: str | None = Field(default=None, examples=["resources:products"])
-    """One entry's key, ``resources:<server id>`` or ``tools:<server id>``; null drops all entries."""
+    """One entry's key, such as ``resources:<server id>``; null drops all entries."""
 
 
 class Invalidated(BaseModel):

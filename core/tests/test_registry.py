@@ -154,3 +154,32 @@ def test_s40_disconnecting_without_an_error_clears_an_earlier_one():
     assert (info.connection_error, info.state) == ("refused", "failed")
     registry.mark_disconnected("a", None)
     assert (info.connection_error, info.state) == (None, "closed")
+
+
+def test_an_exchange_keeps_what_is_known_of_those_that_stay():
+    registry = registry_of(a=config("A"), b=config("B"), c=config("C", domains=["old"]))
+    registry.mark_connected("b", "client")
+    kept, gone, version = registry.get_server("b"), registry.get_server("c"), registry.version
+    configs = {"d": config("D", domains=["new"]), "b": config("Bee", priority=3), "a": config("A", timeout=9)}
+    incoming = registry_of(d=configs["d"], a=configs["a"])
+    incoming.mark_connected("a", "other client")
+    before = registry.exchange(configs, incoming)
+
+    assert ids(registry.get_all_servers()) == ["b", "d", "a"]
+    assert [info.position for info in registry.get_all_servers()] == [1, 0, 2]
+    assert registry.get_server("b") is kept
+    assert (kept.name, kept.config, kept.client) == ("Bee", configs["b"], "client")
+    assert registry.get_server("a") is incoming.get_server("a")
+    assert registry.get_domains() == ["new"]
+    assert registry.version > version
+    assert ids(before.get_all_servers()) == ["a", "b", "c"]
+    assert before.get_server("c") is gone
+    registry.register_server("e", config("E"))
+    assert registry.get_server("e").position == 3
+
+
+def test_an_exchange_needs_to_know_every_server():
+    registry = registry_of(a=config("A"))
+    with pytest.raises(UnknownServerError):
+        registry.exchange({"a": config("A"), "b": config("B")}, MCPRegistry())
+    assert ids(registry.get_all_servers()) == ["a"]

@@ -300,7 +300,7 @@ async def test_the_documents_example_of_cache_management(deploy, two, tmp_path, 
     _, _, fields = two
     deployed = deploy(fields, ttl_policy="strict" if clears else "hint-or-default")
     (tmp_path / "fastapi_server").mkdir()
-    deployed._path.rename(tmp_path / "fastapi_server" / "mcp_config.yaml")
+    deployed._source.path.rename(tmp_path / "fastapi_server" / "mcp_config.yaml")
     monkeypatch.chdir(tmp_path)
     example = re.search(r"### Cache Management\n+```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[1]
     names = {"MCPOrchestrator": MCPOrchestrator}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mcp_orchestra.cache import ResourceCache
+    from mcp_orchestra.config.difference import ReloadResult
     from mcp_orchestra.config.loader import load_config
     from mcp_orchestra.config.models import MCPConfig, MCPServerConfig, OrchestrationConfig
     from mcp_orchestra.diagnostics import Diagnostics
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         ServerState,
         TransportSpec,
     )
+    from mcp_orchestra.watching import auto_reload
 
     __version__: str
 
@@ -74,6 +76,7 @@ __all__ = [
     "PluginManager",
     "Question",
     "RankedServer",
+    "ReloadResult",
     "ResourceCache",
     "ResourceFetchError",
     "RoutingPolicy",
@@ -87,12 +90,14 @@ __all__ = [
     "TransportSpec",
     "UnknownServerError",
     "__version__",
+    "auto_reload",
     "hookimpl",
     "load_config",
 ]
 
 _HOME = {
     "cache": ("ResourceCache",),
+    "config.difference": ("ReloadResult",),
     "config.loader": ("load_config",),
     "config.models": ("MCPConfig", "MCPServerConfig", "OrchestrationConfig"),
     "diagnostics": ("Diagnostics",),
@@ -131,6 +136,7 @@ _HOME = {
         "ServerState",
         "TransportSpec",
     ),
+    "watching": ("auto_reload",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -3,16 +3,17 @@
 import os
 import platform
 import time
+from collections.abc import Collection
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mcp_orchestra.cache import Freshness, ResourceCache
+from mcp_orchestra.cache import Freshness, ResourceCache, resources_key, templates_key, tools_key
 from mcp_orchestra.config.fingerprint import fingerprint
 from mcp_orchestra.config.loaded import BoundTransport, LoadedConfig
 from mcp_orchestra.config.models import MCPServerConfig
 
-__all__ = ["open_cache"]
+__all__ = ["apply_rules", "forget_others", "open_cache"]
 
 
 def open_cache(loaded: LoadedConfig, *, store_timeout: float | None = None, near: bool = True) -> ResourceCache:
@@ -26,23 +27,48 @@ def open_cache(loaded: LoadedConfig, *, store_timeout: float | None = None, near
     Raises:
         PluginError: The backend cannot be opened.
     """
-    backend, orchestration = loaded.cache_backend, loaded.config.orchestration
-    rules = orchestration.cache
+    backend, rules = loaded.cache_backend, loaded.config.orchestration.cache
     return ResourceCache(
-        orchestration.resource_cache_ttl,
+        loaded.config.orchestration.resource_cache_ttl,
         store=backend.open(),
         blocking=backend.spec.blocking,
         clock=time.time if backend.spec.persistent else time.monotonic,
         store_timeout=rules.timeout if store_timeout is None else store_timeout,
-        freshness=Freshness(
-            ttl_policy=rules.ttl_policy,
-            max_stale=rules.max_stale,
-            stale_while_revalidate=rules.stale_while_revalidate,
-            ttl_jitter=rules.ttl_jitter,
-        ),
+        freshness=_freshness(loaded),
         near_entries=rules.near_entries if near else 0,
         near_seconds=rules.near_seconds,
         partitions=_partitions(loaded),
+    )
+
+
+def forget_others(cache: ResourceCache, old: LoadedConfig, new: LoadedConfig, replaced: Collection[str]) -> None:
+    """Drop what another configuration will not find any more, or must not.
+
+    Args:
+        cache: The cache of the old configuration.
+        old: The configuration in force.
+        new: The other one.
+        replaced: Ids of servers that another one stands for from now on, in whatever way it is reached.
+    """
+    partitions = _partitions(new)
+    for server_id, partition in _partitions(old).items():
+        if server_id in replaced or partitions.get(server_id) != partition:
+            for key in (resources_key, templates_key, tools_key):
+                cache.invalidate(key(server_id))
+
+
+def apply_rules(cache: ResourceCache, loaded: LoadedConfig) -> None:
+    """Have a cache that stays go by the rules of another configuration."""
+    cache.apply(loaded.config.orchestration.resource_cache_ttl, _freshness(loaded), _partitions(loaded))
+
+
+def _freshness(loaded: LoadedConfig) -> Freshness:
+    rules = loaded.config.orchestration.cache
+    return Freshness(
+        ttl_policy=rules.ttl_policy,
+        max_stale=rules.max_stale,
+        stale_while_revalidate=rules.stale_while_revalidate,
+        ttl_jitter=rules.ttl_jitter,
     )
 
 

@@ -9,7 +9,7 @@ down keeps its claim: a name must not pass to another server because the first o
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
@@ -93,9 +93,13 @@ class Catalogue:
     cache: ResourceCache
     router: Router
     fail_fast: bool
-    _names: Derived[frozenset[str]] = field(default_factory=lambda: Derived(_names_in))
+    names: Derived[frozenset[str]] = field(default_factory=lambda: Derived(_names_in))
     """The names of each server's tools, when they were last listed: its claim on them while it is down."""
     _looked_again_at: float = float("-inf")
+
+    def adopt(self, other: "Catalogue", server_ids: Iterable[str]) -> None:
+        """Know which names these servers have claimed, from a catalogue that knew them before."""
+        self.names.adopt(other.names, server_ids)
 
     async def tools(self) -> list[ToolInfo]:
         """Return the tools of every connected server, in priority order; one that cannot list its own is left out.
@@ -193,7 +197,7 @@ class Catalogue:
 
     def claim(self, info: MCPServerInfo) -> frozenset[str]:
         """Return the names that a server's tools had when they were last listed."""
-        return self._names.last(info.server_id) or _NO_NAMES
+        return self.names.last(info.server_id) or _NO_NAMES
 
     def _split(self, name: str) -> tuple[str | None, str]:
         head, separator, tail = name.partition(_SEPARATOR)
@@ -269,7 +273,7 @@ class Catalogue:
             if answer.stale:
                 self.cache.refresh(keys[info.server_id], lambda: self._fetch(info))
             listed.answers[info.server_id] = answer
-            listed.names[info.server_id] = self._names.of(info.server_id, answer.data)
+            listed.names[info.server_id] = self.names.of(info.server_id, answer.data)
 
         async def ask(info: MCPServerInfo) -> None:
             try:

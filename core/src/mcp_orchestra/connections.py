@@ -3,6 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import replace
 
 from mcp_orchestra.config.loader import LoadedConfig
 from mcp_orchestra.connection.changes import Change
@@ -14,7 +16,7 @@ from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.tasks import run_all
 from mcp_orchestra.telemetry import Telemetry
 
-__all__ = ["REVIVE_SECONDS", "Connections"]
+__all__ = ["REVIVE_SECONDS", "Connections", "close_all", "open_all", "refusal"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -39,34 +41,15 @@ class Connections:
         telemetry: Telemetry,
         changed: Callable[[str, Collection[Change]], None],
     ) -> None:
-        orchestration = loaded.config.orchestration
-        services = ConnectionServices(
+        self._registry = registry
+        self._services = ConnectionServices(
             registry=registry,
             telemetry=telemetry,
             redact=Redactor(loaded.secrets),
             spawning=Spawning(),
             changed=changed,
         )
-        self._registry = registry
-        self._by_id: dict[str, Connection] = {}
-        for server_id, config in loaded.config.mcp_servers.items():
-            if not config.enabled:
-                registry.mark_disconnected(server_id, None, state="disabled")
-                continue
-            bound = loaded.transports[server_id]
-            if bound.spec.deprecated:
-                logger.warning(
-                    "server %s: transport %s is deprecated: %s", server_id, bound.spec.name, bound.spec.deprecated
-                )
-            self._by_id[server_id] = Connection(
-                server_id,
-                config,
-                bound.spec,
-                bound.options,
-                limits=config.limits(orchestration),
-                max_retries=orchestration.max_retries,
-                services=services,
-            )
+        self._by_id: dict[str, Connection] = _made(loaded, loaded.config.mcp_servers, self._services)
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(self._by_id.values())
@@ -98,29 +81,59 @@ class Connections:
             MCPConnectionError: One failed, and ``fail_fast`` is set.
             NoMCPAvailableError: None connected, or none is configured.
         """
-        opening = {asyncio.create_task(connection.open()): connection for connection in self}
-        failed: dict[str, str] = {}
-        pending = set(opening)
-        try:
-            while pending and not (failed and fail_fast):
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    if (fault := task.result()) is not None:
-                        failed[opening[task].server_id] = fault.reason
-        finally:
-            for task in pending:
-                task.cancel()
+        failed = await open_all(self, fail_fast=fail_fast)
         connected = [info.server_id for info in self._registry.get_connected_servers()]
         if failed and fail_fast:
-            raise MCPConnectionError(
-                f"{_servers(len(failed))} failed to connect: {_reasons(failed)}",
-                {"failed": failed, "connected": connected},
-            )
+            raise refusal(failed, connected)
         if not connected:
             reasons = _reasons(failed) if failed else "no server is configured and enabled"
             raise NoMCPAvailableError(
                 f"no server is available: {reasons}", {"failed": failed, "connected": [], "states": self.states()}
             )
+
+    def made(self, loaded: LoadedConfig, server_ids: Iterable[str], registry: MCPRegistry) -> "dict[str, Connection]":
+        """Return connections that take the places of some of these, or join them, once `succeed` is called.
+
+        Args:
+            loaded: The configuration that is to come.
+            server_ids: Its servers that need one; none is made for those that are disabled.
+            registry: Where just these servers are registered.
+        """
+        redact = Redactor(loaded.secrets)
+        return _made(loaded, server_ids, replace(self._services, registry=registry, redact=redact))
+
+    def succeed(
+        self,
+        loaded: LoadedConfig,
+        incoming: Mapping[str, Connection],
+        before: MCPRegistry,
+        changed: Callable[[str, Collection[Change]], None],
+    ) -> "tuple[Connections, dict[str, Connection]]":
+        """Hand over to the connections of another configuration; what goes on over these goes on.
+
+        Args:
+            loaded: The other configuration.
+            incoming: The connections that it has and this one has not.
+            before: The registry that these know from now on. The others take over the one that was theirs.
+            changed: As for the class.
+
+        Returns:
+            The other's connections, and those of these that are not among them and that somebody has to close.
+        """
+        successor: Connections = copy(self)
+        services = successor._services = replace(self._services, redact=Redactor(loaded.secrets), changed=changed)
+        successor._by_id = {}
+        orchestration = loaded.config.orchestration
+        for server_id, config in loaded.config.mcp_servers.items():
+            if config.enabled:
+                connection = successor._by_id[server_id] = incoming.get(server_id) or self._by_id[server_id]
+                connection.adjust(config, config.limits(orchestration), orchestration.max_retries)
+                connection.serve(services)
+        leaving = {key: one for key, one in self._by_id.items() if one is not successor._by_id.get(key)}
+        for connection in leaving.values():
+            connection.serve(replace(self._services, registry=before, changed=_unheard))
+        self._registry = before
+        return successor, leaving
 
     async def reopen(self) -> None:
         """Try once more to connect the servers that were given up."""
@@ -128,8 +141,7 @@ class Connections:
 
     async def close(self) -> None:
         """Close all connections at once."""
-        if self._by_id:
-            await asyncio.wait([asyncio.create_task(connection.close()) for connection in self])
+        await close_all(self)
 
     async def revive(self, servers: Iterable[MCPServerInfo]) -> bool:
         """Make planned attempts to reconnect these servers now, and return whether any is connected after it."""
@@ -142,6 +154,71 @@ class Connections:
             info.server_id: {"state": info.state, "error": info.connection_error}
             for info in self._registry.get_all_servers()
         }
+
+
+async def close_all(connections: Iterable[Connection]) -> None:
+    """Close connections at once."""
+    if closing := [asyncio.create_task(connection.close()) for connection in connections]:
+        await asyncio.wait(closing)
+
+
+async def open_all(connections: Iterable[Connection], *, fail_fast: bool) -> dict[str, str]:
+    """Connect at once, and return why those are not connected that are not.
+
+    Args:
+        connections: What to connect, each within its own timeout.
+        fail_fast: Return at the first failure, without waiting for the others.
+    """
+    opening = {asyncio.create_task(connection.open()): connection for connection in connections}
+    failed: dict[str, str] = {}
+    pending = set(opening)
+    try:
+        while pending and not (failed and fail_fast):
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if (fault := task.result()) is not None:
+                    failed[opening[task].server_id] = fault.reason
+    finally:
+        for task in pending:
+            task.cancel()
+    return failed
+
+
+def refusal(failed: Mapping[str, str], connected: Iterable[str]) -> MCPConnectionError:
+    """Return the error for servers that failed to connect while failing fast."""
+    return MCPConnectionError(
+        f"{_servers(len(failed))} failed to connect: {_reasons(failed)}",
+        {"failed": dict(failed), "connected": list(connected)},
+    )
+
+
+def _made(loaded: LoadedConfig, server_ids: Iterable[str], services: ConnectionServices) -> dict[str, Connection]:
+    """Return new connections to those of these servers that are enabled."""
+    orchestration = loaded.config.orchestration
+    made: dict[str, Connection] = {}
+    for server_id in server_ids:
+        config, bound = loaded.config.mcp_servers[server_id], loaded.transports[server_id]
+        if not config.enabled:
+            services.registry.mark_disconnected(server_id, None, state="disabled")
+            continue
+        if bound.spec.deprecated:
+            logger.warning(
+                "server %s: transport %s is deprecated: %s", server_id, bound.spec.name, bound.spec.deprecated
+            )
+        made[server_id] = Connection(
+            server_id,
+            config,
+            bound.spec,
+            bound.options,
+            limits=config.limits(orchestration),
+            max_retries=orchestration.max_retries,
+            services=services,
+        )
+    return made
+
+
+def _unheard(server_id: str, changes: Collection[Change]) -> None:
+    """Hear of changes of a server whose answers are not kept any more."""
 
 
 def _servers(count: int) -> str:

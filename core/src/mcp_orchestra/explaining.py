@@ -71,7 +71,7 @@ class _Found:
     """Why nobody would be asked at all."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Explainer:
     """Explains questions."""
 

@@ -10,6 +10,7 @@ from mcp_orchestra.errors import MCPConnectionError
 __all__ = ["LifeCycle"]
 
 T = TypeVar("T")
+ResultT = TypeVar("ResultT")
 
 
 class LifeCycle(Generic[T]):
@@ -26,6 +27,7 @@ class LifeCycle(Generic[T]):
         self._running: T | None = None
         self._starting: _Start[T] | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._changing: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -35,8 +37,8 @@ class LifeCycle(Generic[T]):
 
     @property
     def down(self) -> bool:
-        """Whether nothing is up or coming up."""
-        return self.running is None and (self._starting is None or self._starting.task.done())
+        """Whether nothing is up, coming up or being changed."""
+        return self.running is None and not _under_way(self._start_task, self._changing)
 
     async def bring_up(self) -> T:
         """Return what is running, starting it if it is not; joins a start that is under way.
@@ -68,6 +70,37 @@ class LifeCycle(Generic[T]):
             raise copy_error(error)
         return start.task.result()
 
+    async def change(self, work: Callable[[T | None], Coroutine[Any, Any, ResultT]]) -> ResultT:
+        """Change what is running: one change at a time, while nothing is starting or stopping.
+
+        Args:
+            work: Is given what is running, or None, and calls `put` if something else is to take its place. It is
+                cancelled if it is in the way of taking down; on failure or cancellation it leaves nothing behind.
+
+        Raises:
+            MCPConnectionError: It was taken down meanwhile, or belongs to another event loop.
+            Exception: What ``work`` raised.
+        """
+        self._forget_an_ended_loop()
+        while busy := _under_way(self._start_task, self._stopping, self._changing):
+            await asyncio.wait(busy)
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.create_task(work(self._running), name="mcp-orchestra-reload")
+        self._changing = task
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            task.add_done_callback(_retrieve)
+            raise
+        if task.cancelled():
+            raise MCPConnectionError("the orchestrator was closed while it was reloading", {"cause": "closed"})
+        return task.result()
+
+    def put(self, running: T) -> None:
+        """Have something else running, from within `change`."""
+        self._running = running
+
     async def take_down(self) -> None:
         """Stop what is running or starting; joins a stop that is under way."""
         if self._loop is not None and self._loop.is_running() and self._loop is not asyncio.get_running_loop():
@@ -80,9 +113,13 @@ class LifeCycle(Generic[T]):
             self._starting.cancel()  # it waits for that stop, and was asked for before this one
         await asyncio.wait({self._stopping})  # goes on to its end even if its waiter is cancelled
 
+    @property
+    def _start_task(self) -> asyncio.Task[T] | None:
+        return self._starting.task if self._starting is not None else None
+
     async def _run_start(self) -> T:
-        if self._stopping is not None and not self._stopping.done():
-            await asyncio.wait({self._stopping})
+        while busy := _under_way(self._stopping, self._changing):
+            await asyncio.wait(busy)
         self._running = await self._start()
         return self._running
 
@@ -90,6 +127,9 @@ class LifeCycle(Generic[T]):
         if (start := self._starting) is not None and not start.task.done():
             start.cancel()
             await asyncio.wait({start.task})
+        if (changing := self._changing) is not None and not changing.done():
+            changing.cancel()
+            await asyncio.wait({changing})
         running, self._running = self._running, None
         await self._stop(running)
 
@@ -102,7 +142,7 @@ class LifeCycle(Generic[T]):
                 "the orchestrator belongs to another event loop; use it there, or make another orchestrator",
                 {"cause": "loop", "retryable": False},
             )
-        self._running = self._starting = self._stopping = self._loop = None
+        self._running = self._starting = self._stopping = self._changing = self._loop = None
 
 
 class _Start(Generic[T]):
@@ -122,6 +162,10 @@ class _Start(Generic[T]):
         """Cancel it, once: a second cancellation would disturb the cleaning up after the first."""
         if not self.task.done() and not self.task.cancelling():
             self.task.cancel()
+
+
+def _under_way(*tasks: "asyncio.Task[Any] | None") -> "set[asyncio.Task[Any]]":
+    return {task for task in tasks if task is not None and not task.done()}
 
 
 def _retrieve(task: "asyncio.Task[Any]") -> None:

@@ -8,15 +8,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from mcp_orchestra.config.loader import LoadedConfig, bind_config, load_config
+from mcp_orchestra.config.difference import ReloadResult, compare, refuse_other_plugins
+from mcp_orchestra.config.loader import LoadedConfig
+from mcp_orchestra.config.source import Source
 from mcp_orchestra.errors import ConfigurationError, MCPConnectionError
+from mcp_orchestra.held_cache import HeldCache
 from mcp_orchestra.inputs import checked_key, checked_seconds, checked_text
 from mcp_orchestra.life_cycle import LifeCycle
 from mcp_orchestra.logs import configure_logging
-from mcp_orchestra.redaction import Redactor
 from mcp_orchestra.registry import MCPRegistry
 from mcp_orchestra.selection import narrowing, question_of, selected
-from mcp_orchestra.status import describe_plugins, describe_servers
+from mcp_orchestra.status import describe
 from mcp_orchestra.warm_start import WarmStart
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["MCPOrchestrator"]
 
 logger: logging.Logger = logging.getLogger(__name__)
-
-_NO_STATISTICS = {"hits": 0, "misses": 0, "evictions": 0, "total_requests": 0, "hit_rate": "0.00%", "cached_items": 0}
 
 
 class MCPOrchestrator:
@@ -61,15 +61,13 @@ class MCPOrchestrator:
     ) -> None:
         if config_path is not None and config is not None:
             raise TypeError("give either config_path or config, not both")
-        self._path = Path(config_path) if config_path is not None else None
-        self._given = config
+        self._source = Source.of(config_path if config is None else config)
         self._fail_fast = fail_fast
         self._plugins = plugins
         self._tracer_provider = tracer_provider
         self._loaded: LoadedConfig | None = None
         self._registry = MCPRegistry()
-        self._cache: ResourceCache | None = None
-        self._replaced: list[ResourceCache] = []
+        self._caches = HeldCache()
         self._closed = False
         self._spans: Telemetry | None = None
         self._life: LifeCycle[Running] = LifeCycle(self._start, self._stop)
@@ -86,14 +84,17 @@ class MCPOrchestrator:
         return self._loaded.config if self._loaded is not None else None
 
     @property
+    def config_path(self) -> Path | None:
+        """The file of the configuration in force; None before it is loaded, and for one that was made in Python."""
+        return self._loaded.path if self._loaded is not None else None
+
+    @property
     def cache(self) -> "ResourceCache":
         """The cache of gathered resources; loads the configuration if nobody has.
 
-        A server's resources are under ``resources:<id>``, its tools under ``tools:<id>``.
+        A server's resources are under ``resources:<id>``, its tools and templates under ``tools:`` and ``templates:``.
         """
-        if self._cache is None:
-            self._cache = _open_cache(self._loaded or self._use(self._load()))
-        return self._cache
+        return self._caches.of(self._loaded or self._use(self._source.load(self._plugins)))
 
     def load_configuration(self) -> None:
         """Load the configuration, check it against the installed plug-ins, and register its servers.
@@ -105,7 +106,7 @@ class MCPOrchestrator:
         """
         if not self._life.down:
             raise ConfigurationError("the orchestrator is running; close() it before loading a configuration")
-        self._use(self._load())
+        self._use(self._source.load(self._plugins))
 
     async def initialize(self) -> None:
         """Connect all servers at once; joins in if that is under way.
@@ -124,6 +125,25 @@ class MCPOrchestrator:
             await running.connections.reopen()
         else:
             await self._life.bring_up()
+
+    async def reload(self, config: "MCPConfig | Path | str | None" = None) -> ReloadResult:
+        """Go over to a configuration while running: only what is different in it is touched.
+
+        Servers that are reached as before keep their connections, what is cached of them, and their statistics. New
+        ones, and those that are reached in another way, are connected first; then everything changes in one step.
+        Questions under way are answered by what was there when they were asked, and what was replaced is closed
+        after that. Reloads happen one after the other. Before ``initialize()`` the configuration is only loaded.
+
+        Args:
+            config: What it is made with from here on; by default what it was made with, loaded again.
+
+        Raises:
+            ConfigurationError: It is missing or invalid, or disables other plug-ins. Nothing has changed.
+            MCPConnectionError: One of those servers failed, and the new configuration says to fail fast (the context
+                is as in ``initialize()``); or the orchestrator is closed. Nothing has changed.
+        """
+        source = self._source if config is None else Source.of(config)
+        return await self._life.change(lambda running: self._reload(source, running))
 
     async def close(self) -> None:
         """Close all connections: at any time, from any task, any number of times. Ends within 5 s, raises nothing."""
@@ -152,10 +172,11 @@ class MCPOrchestrator:
             NoMCPAvailableError: No server is connected.
             ResourceFetchError: A fetch failed, and the configuration says to fail fast; ``context["server"]``.
         """
-        if (early := await self._before_connecting()) is not None:
+        starting = not self._closed and self._life.running is None
+        if starting and (early := await self._warm_start.gather()) is not None:
             return early
         running = await self._ready()
-        with self._span("gather"):
+        with running.usage, self._span("gather"):
             return await running.gatherer.gather()
 
     async def get_resources_for_domain(self, domain: str, *, key: str | None = None) -> dict[str, Any]:
@@ -172,7 +193,7 @@ class MCPOrchestrator:
         checked_text(domain, "domain")
         key = checked_key(key)
         running = await self._ready()
-        with self._span("domain", domain=domain):
+        with running.usage, self._span("domain", domain=domain):
             return await running.gatherer.domain(domain, key)
 
     async def read_resource(
@@ -194,7 +215,7 @@ class MCPOrchestrator:
         key = checked_key(key)
         running = await self._ready()
         servers = selected(self._registry, server)
-        with self._span("read"):
+        with running.usage, self._span("read"):
             return await running.reader.read(uri, servers, key)
 
     async def explain(
@@ -223,7 +244,9 @@ class MCPOrchestrator:
             TypeError: None of the four is given, or more than one, or something is not a text.
         """
         question = question_of(domain=domain, capability=capability, uri=uri, tool=tool, key=key)
-        return await (await self._ready()).explainer.explain(question)
+        running = await self._ready()
+        with running.usage:
+            return await running.explainer.explain(question)
 
     async def list_tools(self) -> "list[ToolInfo]":
         """Return the tools of every connected server under unique names, in priority order.
@@ -232,7 +255,7 @@ class MCPOrchestrator:
             NoMCPAvailableError: No server is connected.
         """
         running = await self._ready()
-        with self._span("tools"):
+        with running.usage, self._span("tools"):
             return await running.catalogue.tools()
 
     async def call_tool(
@@ -277,7 +300,8 @@ class MCPOrchestrator:
         running = await self._ready()
         servers = selected(self._registry, server, domain, capability)
         question = narrowing(domain, capability, key)
-        with self._span("call", tool=name):
+        running.usage.longest = max(running.usage.longest, timeout or 0.0)
+        with running.usage, self._span("call", tool=name):
             return await running.catalogue.call(name, arguments, servers, question, timeout)
 
     def get_status(self) -> dict[str, Any]:
@@ -286,89 +310,83 @@ class MCPOrchestrator:
         Every server has ``name``, ``connected``, ``priority``, ``domains`` and ``error``, and further ``id``,
         ``state``, ``transport``, ``protocol_version``, ``retry_in`` and ``latency`` (seconds), ``stderr`` (lines) …
         """
-        loaded = self._loaded
-        if loaded is None:
-            return {"initialized": False, "servers": [], "cache_stats": dict(_NO_STATISTICS), "plugins": []}
         running = self._life.running
         connections = running.connections if running is not None else None
-        return {
-            "initialized": running is not None,
-            "servers": describe_servers(self._registry, loaded.transports, connections, Redactor(loaded.secrets)),
-            "cache_stats": self._cache.get_stats() if self._cache is not None else dict(_NO_STATISTICS),
-            "plugins": describe_plugins(loaded.plugins.installed()),
-        }
+        return describe(self._loaded, self._registry, connections, self._caches.current)
 
     async def _ready(self) -> "Running":
         """Return what is running, initialising if nobody did; what was closed stays closed."""
+        self._refuse_if_closed()
+        return await self._life.bring_up()
+
+    def _refuse_if_closed(self) -> None:
         if self._closed:
             raise MCPConnectionError(
                 "the orchestrator is closed; initialize() starts it again", {"cause": "closed", "retryable": False}
             )
-        return await self._life.bring_up()
-
-    async def _before_connecting(self) -> dict[str, Any] | None:
-        """Return the resources that a cache has kept from an earlier run, while the servers are being connected."""
-        if self._closed or self._life.running is not None:
-            return None
-        return await self._warm_start.gather()
 
     async def _start(self) -> "Running":
         # Importing the SDK, reading files and opening a cache take up to a second: not on the event loop. Only the
         # event loop changes anything of ours, so that a thread which outlives a cancelled start cannot.
-        loaded = self._loaded or self._use(await asyncio.to_thread(self._load))
-        registry = self._registry
-        if self._cache is None or self._cache.closed:
-            opening = asyncio.create_task(asyncio.to_thread(_open_cache, loaded))
-            opening.add_done_callback(self._keep_opened_cache)
-            await asyncio.shield(opening)
+        loaded = self._loaded or self._use(await asyncio.to_thread(self._source.load, self._plugins))
+        registry, cache = self._registry, await self._caches.ready(loaded)
         if loaded.cache_backend.spec.persistent:
-            self._warm_start.opened(registry, self.cache)
+            self._warm_start.opened(registry, cache)
         await asyncio.to_thread(import_module, "mcp_orchestra.running")
         from mcp_orchestra.running import Running
 
         with self._span("initialize"):
-            return await Running.start(
-                loaded, registry, self.cache, self._telemetry, fail_fast=self._fails_fast(loaded)
-            )
-
-    def _keep_opened_cache(self, opening: "asyncio.Task[ResourceCache]") -> None:
-        """Take over a cache even if whoever opened it was cancelled meanwhile, so that it will be closed."""
-        if not opening.cancelled() and opening.exception() is None:
-            if self._cache is not None:
-                self._replaced.append(self._cache)
-            self._cache = opening.result()
+            return await Running.start(loaded, registry, cache, self._telemetry, fail_fast=self._fails_fast(loaded))
 
     async def _stop(self, running: "Running | None") -> None:
         self._warm_start.closed()
         if running is not None:
-            await running.connections.close()
-        for cache in [*self._replaced, *([self._cache] if self._cache is not None else [])]:
-            await cache.aclose()
-        self._replaced.clear()
+            await running.close()
+        await self._caches.aclose()
+
+    async def _reload(self, source: Source, running: "Running | None") -> ReloadResult:
+        self._refuse_if_closed()
+        old = self._loaded
+        new = await asyncio.to_thread(source.load, self._plugins if old is None else old.plugins)
+        if old is not None and self._plugins is None:
+            refuse_other_plugins(old, new)
+        result = compare(old, new)
+        if running is None or old is None:
+            self._use(new)
+        else:
+            from mcp_orchestra.reloading import reload_running
+
+            def take(successor: "Running") -> None:
+                self._life.put(successor)
+                self._caches.current = successor.gatherer.cache
+                self._take(new)
+
+            with self._span("reload"):
+                result = await reload_running(
+                    running, self._registry, old, new, result, take, fail_fast=self._fails_fast(new)
+                )
+        self._source = source
+        return result
 
     def _fails_fast(self, loaded: LoadedConfig) -> bool:
         return loaded.config.orchestration.fail_fast if self._fail_fast is None else self._fail_fast
-
-    def _load(self) -> LoadedConfig:
-        if self._given is not None:
-            return bind_config(self._given, plugins=self._plugins)
-        return load_config(self._path, plugins=self._plugins)
 
     def _use(self, loaded: LoadedConfig) -> LoadedConfig:
         """Take a configuration into force; up to here nothing has changed."""
         registry = MCPRegistry()
         for server_id, config in loaded.config.mcp_servers.items():
             registry.register_server(server_id, config)
+        self._registry.exchange(loaded.config.mcp_servers, registry)
+        self._caches.replace()
+        self._warm_start.closed()  # what it knows is of the configuration before
+        self._take(loaded)
+        return loaded
+
+    def _take(self, loaded: LoadedConfig) -> None:
         configure_logging(loaded.config.orchestration)
         for warning in loaded.warnings:
             logger.warning("%s", warning)
-        if self._cache is not None:
-            self._replaced.append(self._cache)
-            self._cache = None
-        self._warm_start.closed()  # what it knows is of the configuration before
-        self._registry = registry
         self._loaded = loaded
-        return loaded
 
     @property
     def _telemetry(self) -> "Telemetry":
@@ -380,9 +398,3 @@ class MCPOrchestrator:
 
     def _span(self, operation: str, **attributes: str) -> "AbstractContextManager[object]":
         return self._telemetry.span(operation, **attributes)
-
-
-def _open_cache(loaded: LoadedConfig) -> "ResourceCache":
-    from mcp_orchestra.caching import open_cache  # takes its time to import
-
-    return open_cache(loaded)

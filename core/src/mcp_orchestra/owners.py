@@ -22,8 +22,8 @@ class Owners:
     """
 
     def __init__(self, registry: MCPRegistry, cache: ResourceCache) -> None:
-        self._registry = registry
-        self._cache = cache
+        self.registry = registry
+        self.cache = cache
         self._uris: Derived[frozenset[str]] = Derived(_uris_in)
         self._by_uri: dict[str, frozenset[str]] = {}
         self._built_from: dict[str, frozenset[str]] = {}
@@ -37,12 +37,12 @@ class Owners:
         return self._by_uri.get(uri, _NOBODY)
 
     def _holds(self, ticket: Ticket) -> bool:
-        return self._registry_version == self._registry.version and self._cache.honours(ticket)
+        return self._registry_version == self.registry.version and self.cache.honours(ticket)
 
     async def _look(self) -> None:
-        version, ticket = self._registry.version, self._cache.ticket()
-        keys = {resources_key(info.server_id): info.server_id for info in self._registry.get_all_servers()}
-        answers = await self._cache.lookup(list(keys), counts=False)  # it is asked where to ask, and not for an answer
+        version, ticket = self.registry.version, self.cache.ticket()
+        keys = {resources_key(info.server_id): info.server_id for info in self.registry.get_all_servers()}
+        answers = await self.cache.lookup(list(keys), counts=False)  # it is asked where to ask, and not for an answer
         uris = {keys[key]: self._uris.of(keys[key], answer.data) for key, answer in answers.items()}
         self._uris.keep_only(set(uris))
         if not _same(uris, self._built_from):
@@ -52,7 +52,7 @@ class Owners:
                     by_uri.setdefault(uri, set()).add(server_id)
             self._by_uri = {uri: frozenset(server_ids) for uri, server_ids in by_uri.items()}
             self._built_from = uris
-        self._ticket, self._registry_version = self._cache.grant(ticket, answers, counts=False), version
+        self._ticket, self._registry_version = self.cache.grant(ticket, answers, counts=False), version
 
 
 def _uris_in(resources: Mapping[str, Any]) -> frozenset[str]:

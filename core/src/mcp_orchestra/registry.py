@@ -4,6 +4,7 @@ The registry is a plain record keeper: connections write to it, routing and stat
 own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -86,6 +87,28 @@ class MCPRegistry:
         )
         self._registered += 1
         self._reindex()
+
+    def exchange(self, configs: Mapping[str, MCPServerConfig], incoming: "MCPRegistry") -> "MCPRegistry":
+        """Have just these servers from now on, in this order; who asks sees those before or these.
+
+        Args:
+            configs: The configuration of each server.
+            incoming: Has those that are new here, or take the place of what is here under their id. The others are kept
+                with all that is known about them.
+
+        Returns:
+            A registry that has what was here before.
+        """
+        before = MCPRegistry()
+        before._servers, before._registered, before._index = self._servers, self._registered, self._index
+        servers: dict[str, MCPServerInfo] = {}
+        for position, (server_id, config) in enumerate(configs.items()):
+            info = incoming.get_server(server_id) or self._known(server_id)
+            info.name, info.config, info.position = config.name, config, position
+            servers[server_id] = info
+        self._servers, self._registered = servers, len(servers)
+        self._reindex()
+        return before
 
     def get_server(self, server_id: str) -> MCPServerInfo | None:
         """Return the server under this id, or None."""

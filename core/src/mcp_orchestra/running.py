@@ -1,6 +1,7 @@
 """What exists between ``initialize()`` and ``close()``: the connections, and those who ask over them."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,12 +15,13 @@ from mcp_orchestra.gathering import Gatherer
 from mcp_orchestra.owners import Owners
 from mcp_orchestra.reading import Reader
 from mcp_orchestra.registry import MCPRegistry
+from mcp_orchestra.retiring import Retiring, Usage
 from mcp_orchestra.routing import Router
 from mcp_orchestra.tasks import finish
 from mcp_orchestra.telemetry import Telemetry
 from mcp_orchestra.templates import Templates
 
-__all__ = ["Running"]
+__all__ = ["Running", "make_router", "outdating"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,10 @@ class Running:
     reader: Reader
     catalogue: Catalogue
     explainer: Explainer
+    usage: Usage
+    """Who is using this; what is replaced is closed after that."""
+    retiring: Retiring
+    """What was replaced before."""
 
     @classmethod
     async def start(
@@ -49,24 +55,40 @@ class Running:
             NoMCPAvailableError: None connected, or none is configured.
             PluginError: A routing policy cannot be created; nothing was opened.
         """
-
-        def changed(server_id: str, changes: Collection[Change]) -> None:
-            if "resources" in changes:
-                cache.outdate(resources_key(server_id))
-                cache.outdate(templates_key(server_id))  # the protocol has no notice of their own
-            if "tools" in changes:
-                cache.outdate(tools_key(server_id))
-
-        router = Router(
-            loaded.routing.default.create(),
-            {domain: policy.create() for domain, policy in loaded.routing.domains.items()},
-        )
-        connections = Connections(loaded, registry, telemetry, changed)
+        router = make_router(loaded)
+        connections = Connections(loaded, registry, telemetry, outdating(cache))
         try:
             await connections.open(fail_fast=fail_fast)
         except BaseException:
             await finish(connections.close())
             raise
+        return cls.over(
+            loaded, registry=registry, connections=connections, cache=cache, router=router, fail_fast=fail_fast
+        )
+
+    @classmethod
+    def over(
+        cls,
+        loaded: LoadedConfig,
+        *,
+        registry: MCPRegistry,
+        connections: Connections,
+        cache: ResourceCache,
+        router: Router,
+        fail_fast: bool,
+        after: "Running | None" = None,
+    ) -> Self:
+        """Put the parts together.
+
+        Args:
+            loaded: The configuration.
+            registry: The servers.
+            connections: The connections to them.
+            cache: What is cached of them.
+            router: Decides which of them is asked.
+            fail_fast: Whether a server that fails makes a question about all of them fail.
+            after: What was running before.
+        """
         catalogue = Catalogue(
             registry=registry, connections=connections, cache=cache, router=router, fail_fast=fail_fast
         )
@@ -79,11 +101,7 @@ class Running:
         return cls(
             connections=connections,
             gatherer=Gatherer(
-                registry=registry,
-                connections=connections,
-                cache=cache,
-                router=router,
-                fail_fast=fail_fast,
+                registry=registry, connections=connections, cache=cache, router=router, fail_fast=fail_fast
             ),
             reader=reader,
             catalogue=catalogue,
@@ -96,4 +114,41 @@ class Running:
                 policy=loaded.routing.default.spec.name,
                 domains={domain: policy.spec.name for domain, policy in loaded.routing.domains.items()},
             ),
+            usage=Usage() if after is None else after.usage.successor(),
+            retiring=Retiring() if after is None else after.retiring,
         )
+
+    def stand_back(self, registry: MCPRegistry, cache: ResourceCache) -> None:
+        """Answer what is under way from another registry and cache: those that there were now are a successor's."""
+        for part in (self.gatherer, self.catalogue, self.explainer, self.reader.owners):
+            part.registry, part.cache = registry, cache
+        self.reader.templates.cache = cache
+
+    async def close(self) -> None:
+        """Close everything, also what was replaced and is still in use."""
+        await asyncio.gather(self.connections.close(), self.retiring.aclose())
+
+
+def outdating(cache: ResourceCache) -> Callable[[str, Collection[Change]], None]:
+    """Return what to call when a server's offer has, or may have, changed."""
+
+    def changed(server_id: str, changes: Collection[Change]) -> None:
+        if "resources" in changes:
+            cache.outdate(resources_key(server_id))
+            cache.outdate(templates_key(server_id))  # the protocol has no notice of their own
+        if "tools" in changes:
+            cache.outdate(tools_key(server_id))
+
+    return changed
+
+
+def make_router(loaded: LoadedConfig) -> Router:
+    """Make the routing policies of a configuration.
+
+    Raises:
+        PluginError: One cannot be created.
+    """
+    return Router(
+        loaded.routing.default.create(),
+        {domain: policy.create() for domain, policy in loaded.routing.domains.items()},
+    )

@@ -5,18 +5,40 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mcp_orchestra.config.loaded import BoundTransport
+from mcp_orchestra.config.loaded import BoundTransport, LoadedConfig
 from mcp_orchestra.redaction import Redactor, safe_url
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 
 if TYPE_CHECKING:
+    from mcp_orchestra.cache import ResourceCache
     from mcp_orchestra.connections import Connections
     from mcp_orchestra.plugins import PluginInfo
 
-__all__ = ["describe_plugins", "describe_servers"]
+__all__ = ["describe", "describe_plugins", "describe_servers"]
 
+_NO_STATISTICS = {"hits": 0, "misses": 0, "evictions": 0, "total_requests": 0, "hit_rate": "0.00%", "cached_items": 0}
 _STDERR_LINES = 20
 _LONGEST_WARNING = 300
+
+
+def describe(
+    loaded: LoadedConfig | None, registry: MCPRegistry, connections: "Connections | None", cache: "ResourceCache | None"
+) -> dict[str, Any]:
+    """Return how things stand, as the document has it.
+
+    Args:
+        loaded: The configuration; None if none is loaded.
+        registry: Its servers.
+        connections: The connections to them while it is running, else None.
+        cache: The cache, if there is one.
+    """
+    found = describe_servers(registry, loaded.transports, connections, Redactor(loaded.secrets)) if loaded else []
+    return {
+        "initialized": connections is not None,
+        "servers": found,
+        "cache_stats": cache.get_stats() if cache is not None else dict(_NO_STATISTICS),
+        "plugins": describe_plugins(loaded.plugins.installed()) if loaded else [],
+    }
 
 
 def describe_servers(

@@ -36,7 +36,7 @@ class Templates:
 
     def __init__(self, connections: Connections, cache: ResourceCache) -> None:
         self._connections = connections
-        self._cache = cache
+        self.cache = cache
         self._parsed: Derived[list[UriTemplate]] = Derived(lambda data: parsed(_templates_in(data)))
         self._resting: dict[str, float] = {}
 
@@ -48,7 +48,7 @@ class Templates:
             servers: Those to look at; one that cannot list its templates, or not soon, counts as having none.
         """
         keys = {info.server_id: templates_key(info.server_id) for info in servers}
-        cached = await self._cache.lookup(list(keys.values()), counts=False)  # it is asked where to ask
+        cached = await self.cache.lookup(list(keys.values()), counts=False)  # it is asked where to ask
         missing = [info for info in servers if info.usable and keys[info.server_id] not in cached]
         fetched = dict(zip((i.server_id for i in missing), await run_all(map(self._ask, missing)), strict=True))
         found: set[str] = set()
@@ -57,7 +57,7 @@ class Templates:
             if answer is None:
                 continue
             if answer.stale and info.usable:
-                self._cache.refresh(keys[info.server_id], partial(self._fetch, info))
+                self.cache.refresh(keys[info.server_id], partial(self._fetch, info))
             if matches_any(self._parsed.of(info.server_id, answer.data), uri):
                 found.add(info.server_id)
         return found
@@ -69,7 +69,7 @@ class Templates:
             return None
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                return await self._cache.fetch(key, lambda: self._fetch(info), patience=_PATIENCE_SECONDS)
+                return await self.cache.fetch(key, lambda: self._fetch(info), patience=_PATIENCE_SECONDS)
         except (TimeoutError, MCPOrchestratorException):
             self._resting[info.server_id] = loop.time() + _REST_SECONDS
             return None

@@ -2,6 +2,10 @@
 
 import base64
 import re
+import signal
+import subprocess
+import sys
+import threading
 
 import pytest
 from mcp_orchestra_cli.main import main
@@ -27,6 +31,35 @@ def test_status_shows_a_person_the_state_and_what_to_do(cli, configured):
     assert re.search(r"^alpha +ready +streamable-http +2026-07-28 +100 +-$", shown.out, re.MULTILINE)
     assert re.search(r"^down +failed +stdio +- +100 +down$", shown.out, re.MULTILINE)
     assert "  -> install the program" in shown.out
+
+
+def test_status_watch_shows_what_changes_and_reloads_the_file(configured, no_process_left):
+    path = configured(alpha={})
+    with subprocess.Popen(
+        [sys.executable, "-m", "mcp_orchestra_cli", "status", "--watch"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as started:
+        watchdog = threading.Timer(60, started.kill)
+        watchdog.start()
+        assert started.stdout is not None
+        assert started.stderr is not None
+        assert any(line.startswith("alpha ") for line in started.stdout)
+        path.write_text("mcp_servers: {alpha: {}}")
+        assert "error: the configuration before stays in force" in started.stderr.readline()
+        configured(alpha={}, beta={"priority": 7})
+        assert any(re.match(r"beta +ready +streamable-http +2026-07-28 +7", line) for line in started.stdout)
+        started.send_signal(signal.SIGINT)
+        assert started.wait(30) == 130
+        watchdog.cancel()
+
+
+def test_status_watch_is_not_for_programs(cli, configured):
+    configured(alpha={})
+    shown = cli("status", "--watch", "--json")
+    assert shown.code == 2
+    assert "--watch" in shown.document["error"]["message"]
 
 
 def test_status_tells_why_when_nothing_connects(cli, configured):

@@ -265,3 +265,43 @@ async def test_an_application_can_be_started_again(serving: Serving, orchestrate
         for _ in range(2):
             async with serving(app) as client:
                 assert (await client.get("/mcp/resources")).status_code == 200
+
+
+async def test_with_reload_a_changed_configuration_is_picked_up_while_serving(
+    serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_orchestra.watching._LOOK_SECONDS", 0.02)
+    path = tmp_path / "mcp_config.yaml"
+
+    def write(*names: str) -> None:
+        lines = [f"  {name}: {{name: {name}, url: '{url}', transport: http}}\n" for name in names]
+        path.write_text("mcp_servers:\n" + "".join(lines))
+
+    async with serve(ScriptedServer("a")) as url:
+        write("a")
+        orchestrator = MCPOrchestrator(path)
+        app = FastAPI(lifespan=lifespan(orchestrator, reload=True))
+        app.include_router(create_router(orchestrator))
+        async with serving(app) as client:
+            write("a", "b")
+            while list((await client.get("/mcp/resources")).json()) != ["a", "b"]:
+                await asyncio.sleep(0.01)
+            path.write_text("not a configuration")
+            await asyncio.sleep(0.2)
+            assert list((await client.get("/mcp/resources")).json()) == ["a", "b"]
+
+
+async def test_without_reload_a_changed_configuration_waits_for_the_next_start(
+    serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_orchestra.watching._LOOK_SECONDS", 0.02)
+    path = tmp_path / "mcp_config.yaml"
+    async with serve(ScriptedServer("a")) as url:
+        path.write_text(f"mcp_servers: {{a: {{name: A, url: '{url}', transport: http}}}}")
+        orchestrator = MCPOrchestrator(path)
+        app = FastAPI(lifespan=lifespan(orchestrator))
+        app.include_router(create_router(orchestrator))
+        async with serving(app) as client:
+            path.write_text("mcp_servers: {}")
+            await asyncio.sleep(0.2)
+            assert list((await client.get("/mcp/resources")).json()) == ["A"]

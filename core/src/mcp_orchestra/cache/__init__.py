@@ -5,6 +5,7 @@ from mcp_orchestra.cache.entry import Fetched
 from mcp_orchestra.cache.freshness import Freshness
 from mcp_orchestra.cache.keys import resources_key, templates_key, tools_key
 from mcp_orchestra.cache.resource_cache import ResourceCache
+from mcp_orchestra.cache.storeless import storeless
 from mcp_orchestra.cache.tickets import Ticket
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "ResourceCache",
     "Ticket",
     "resources_key",
+    "storeless",
     "templates_key",
     "tools_key",
 ]

@@ -133,6 +133,13 @@ class ResourceCache:
         """Whether entries beyond their time to live may be served while their server fails."""
         return self._freshness.max_stale > 0
 
+    def apply(self, ttl_seconds: int, freshness: Freshness, partitions: Mapping[str, str]) -> None:
+        """Go by other rules from now on, for what is there already, too."""
+        self._freshness = replace(freshness, ttl=checked_ttl(ttl_seconds))
+        self._shelf.apply(self._freshness, partitions)
+        self._statistics.count(partitions)
+        self._tickets.revoke()
+
     def get(self, key: str) -> dict[str, Any] | None:
         """Return the data under ``key`` if it is fresh, else None; counts a hit or a miss.
 
@@ -233,8 +240,7 @@ class ResourceCache:
             For each key that has one: ``age`` and ``expires_in`` (seconds; negative: stale for so long), ``stale``,
             ``outdated``, ``ttl_ms`` and ``scope`` as the server said, and ``bytes``.
         """
-        nothing: dict[str, dict[str, Any]] = {}
-        return self._guard.call(partial(self._shelf.describe, tuple(dict.fromkeys(keys))), nothing)
+        return self._guard.call(partial(self._shelf.describe, tuple(dict.fromkeys(keys))), {})
 
     async def lookup(
         self, keys: Sequence[str], *, failing: Collection[str] = (), whole: bool = False, counts: bool = True
@@ -387,8 +393,7 @@ class ResourceCache:
             return []
 
     def _purge(self, store: CacheStore) -> int:
-        removed = self._shelf.whole("purge", "removed", store.purge(self._clock()))
-        self._statistics.purged(removed)
+        self._statistics.purged(removed := self._shelf.whole("purge", "removed", store.purge(self._clock())))
         return removed
 
     def _count_items(self, store: CacheStore) -> int:

@@ -102,6 +102,10 @@ class Shelf:
         self._partitions = partitions
         self._holder_of = holder_of
 
+    def apply(self, freshness: Freshness, partitions: Mapping[str, str]) -> None:
+        """Go by other rules from now on, as the class describes them."""
+        self._freshness, self._partitions = freshness, partitions
+
     def get(self, keys: tuple[str, ...]) -> dict[str, Found]:
         """Return what there is under the keys."""
         found = self._nearby(keys)

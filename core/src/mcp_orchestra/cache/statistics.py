@@ -37,6 +37,15 @@ class Statistics:
         self._for_room = 0
         self._lock = Lock()
 
+    def count(self, servers: Iterable[str]) -> None:
+        """Count these servers on their own from now on; what was counted of others stays in the totals."""
+        with self._lock:
+            before = self._servers
+            self._servers = {server_id: before.get(server_id) or Tally() for server_id in servers}
+            for tally in (before[server_id] for server_id in before.keys() - self._servers.keys()):
+                for name in Tally.__slots__:
+                    setattr(self._others, name, getattr(self._others, name) + getattr(tally, name))
+
     def looked_up(self, keys: Iterable[str], found: Iterable[str], stale: Iterable[str] = ()) -> None:
         """Count a hit for each key that was found and a miss for each other; which of the found were stale."""
         with self._lock:

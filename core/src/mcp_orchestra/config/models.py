@@ -169,7 +169,7 @@ class RoutingConfig(RoutingRule):
 class OrchestrationConfig(LimitsConfig):
     """Behaviour of the orchestrator as a whole."""
 
-    resource_cache_ttl: int = Field(default=300, ge=1)
+    resource_cache_ttl: int = Field(default=300, ge=1, le=10_000_000_000)
     """Seconds for which gathered resources are fresh."""
     fail_fast: bool = True
     """Whether the first failure is raised; false keeps what works and retries the rest in the background."""

@@ -167,6 +167,14 @@ class Connection:
         if (info := self._services.registry.get_server(self.server_id)) is not None:
             info.latency = seconds
 
+    def adjust(self, config: MCPServerConfig, limits: LimitsConfig, max_retries: int) -> None:
+        """Go by a configuration from now on under which the server is reached as before."""
+        self.config, self.limits, self._max_retries = config, limits, max_retries
+
+    def serve(self, services: ConnectionServices) -> None:
+        """Work with other services from now on."""
+        self._services = services
+
     async def fetching(self, change: Change) -> None:
         """Have it covered, if the server does so soon, that a change of what is about to be fetched will be told."""
         if self._notices is not None:

@@ -6,7 +6,13 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from mcp_orchestra import MCPConnectionError, MCPOrchestrator, MCPOrchestratorException, NoMCPAvailableError
+from mcp_orchestra import (
+    MCPConnectionError,
+    MCPOrchestrator,
+    MCPOrchestratorException,
+    NoMCPAvailableError,
+    auto_reload,
+)
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -21,7 +27,11 @@ RETRY_SECONDS = 5.0
 
 
 def lifespan(
-    orchestrator: MCPOrchestrator, *, also: "Lifespan[FastAPI] | None" = None, required: bool = False
+    orchestrator: MCPOrchestrator,
+    *,
+    also: "Lifespan[FastAPI] | None" = None,
+    required: bool = False,
+    reload: bool = False,
 ) -> "Lifespan[FastAPI]":
     """Return a lifespan for ``FastAPI(lifespan=…)`` that initialises the orchestrator, and closes it at the end.
 
@@ -35,6 +45,8 @@ def lifespan(
         also: The application's own lifespan. It is entered after the orchestrator was initialised and left before it
             is closed, so it may use it; what it yields becomes the application's state.
         required: Whether the application's start fails if initialising does.
+        reload: Whether the configuration is loaded again while the application runs, when its file changes and on
+            SIGHUP; see `mcp_orchestra.auto_reload`.
 
     Raises:
         ConfigurationError: On start, whether ``required`` or not: the configuration is missing or invalid.
@@ -54,7 +66,8 @@ def lifespan(
                 logger.error("serving without MCP servers, and trying again: %s", error.message)
                 retrying = asyncio.create_task(_start_later(orchestrator), name="mcp-orchestra-start")
             own: AbstractAsyncContextManager[Any] = also(app) if also is not None else nullcontext()
-            async with own as state:
+            watching = auto_reload(orchestrator) if reload else nullcontext()
+            async with watching, own as state:
                 yield state
         finally:
             if retrying is not None:

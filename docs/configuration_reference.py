@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mcp_orchestra import MCPConfig, MCPServerConfig, OrchestrationConfig, PluginManager
-from mcp_orchestra.config.models import CacheConfig, LimitsConfig, PluginsConfig, RoutingConfig
+from mcp_orchestra.config.models import CacheConfig, LimitsConfig, PluginsConfig, RoutingConfig, SupervisionConfig
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -24,6 +24,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "server": MCPServerConfig,
     "orchestration": OrchestrationConfig,
     "limits": LimitsConfig,
+    "supervision": SupervisionConfig,
     "cache": CacheConfig,
     "routing": RoutingConfig,
     "plugins": PluginsConfig,
@@ -66,7 +67,8 @@ def table(model: type[BaseModel]) -> str:
     """Return the fields of a model as a table; what it inherits has a table of its own where it is ours."""
     texts = docstrings(model)
     rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
-    inherited = set(LimitsConfig.model_fields) if model is OrchestrationConfig else set[str]()
+    own_tables = {*LimitsConfig.model_fields, *SupervisionConfig.model_fields}
+    inherited = own_tables if model is OrchestrationConfig else set[str]()
     schema = model.model_json_schema()
     for name, field in model.model_fields.items():
         if name in inherited:

@@ -156,11 +156,11 @@ def test_a_domain_has_its_own_policy_and_everything_else_the_default():
     assert ids(router.order(Question(kind="capability", value="products"), pair)) == ["a", "b"]
 
 
-def test_a_policy_gets_the_question_and_what_is_known_about_each_server():
+def test_a_policy_gets_the_question_and_what_is_known_about_each_server(monkeypatch):
+    monkeypatch.setattr("mcp_orchestra.registry.loop_time", lambda: 100.0)
     policy = as_given()
-    slow = server(
-        "slow", 3, priority=7, weight=5, connected=True, latency=1.5, peak_latency=2.5, in_flight=2, share=0.5
-    )
+    slow = server("slow", 3, priority=7, weight=5, connected=True, latency=1.5, peak_latency=2.5, in_flight=2)
+    slow.recovered_at, slow.slow_start = 90.0, 20.0
     new = server("new", 4, priority=9)
     open_circuit = server("open", 5, connected=True, state="circuit_open")
     Router(policy).order(DOMAIN, [new, slow, open_circuit])
@@ -179,7 +179,7 @@ def test_a_policy_gets_the_question_and_what_is_known_about_each_server():
                     weight=5,
                     in_flight=2,
                     peak_latency=2.5,
-                    share=0.5,
+                    share=0.55,
                 ),
                 Candidate(server_id="open", priority=100, position=5, connected=True, usable=False),
             ],

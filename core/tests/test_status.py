@@ -29,6 +29,9 @@ FURTHER = {
     "last_connected": str | None,
     "retry_in": float | None,
     "latency": float | None,
+    "peak_latency": float | None,
+    "in_flight": int,
+    "share": float,
     "protocol_errors": int,
     "warning": str | None,
     "stderr": list,
@@ -103,6 +106,9 @@ def test_s42_a_connected_server_is_described_as_it_is(registry, connected):
         "latency": 0.25,
         "protocol_errors": 0,
         "warning": None,
+        "peak_latency": None,
+        "in_flight": 0,
+        "share": 1.0,
         "stderr": [],
     }
     assert datetime.now(UTC) >= datetime.fromisoformat(last_connected)

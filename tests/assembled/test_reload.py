@@ -257,7 +257,8 @@ async def test_s14_close_does_not_wait_for_those_who_use_what_was_replaced(orche
         orchestrator, write = orchestrate({"a": a, "b": stdio(name="b")})
         await orchestrator.initialize()
         call = asyncio.create_task(orchestrator.call_tool("slow", {"seconds": 30}, server="b"))
-        await asyncio.sleep(0.3)
+        while not orchestrator.registry.get_server("b").in_flight:
+            await asyncio.sleep(0.01)
         write({"a": a})
         await orchestrator.reload()
         assert len(leftovers()["children"]) == 1

@@ -130,7 +130,7 @@ def expected(old, new):
 
 async def picture(orchestrator):
     """Return all that can be seen of an orchestrator, but for what depends on the time of day."""
-    fleeting = {"last_connected", "latency", "retry_in"}
+    fleeting = {"last_connected", "latency", "peak_latency", "retry_in", "share"}
     registry = orchestrator.registry
     cache = orchestrator.cache
     tools = await orchestrator.list_tools() if registry.get_connected_servers() else []

@@ -108,7 +108,7 @@ class Catalogue:
             NoMCPAvailableError: No server is connected.
             MCPConnectionError: A server cannot list its tools, and the configuration says to fail fast.
         """
-        servers = self.registry.get_connected_servers()
+        servers = self.registry.get_available_servers()
         if not servers:
             raise NoMCPAvailableError("no server is connected", {"servers": dict(self.connections.states())})
         listed = await self._listed(servers)
@@ -224,10 +224,10 @@ class Catalogue:
 
         There is a second look at fresh listings if none seems to have it.
         """
-        reachable = [info for info in servers if info.connected]
+        reachable = [info for info in servers if info.available]
         if not reachable:
             await self.connections.revive(servers)
-            reachable = [info for info in servers if info.connected]
+            reachable = [info for info in servers if info.available]
         listed = await self._listed(reachable)
         found, own = listed.having((tool, name), reachable)
         if not found and not listed.failures and self._may_look_again():

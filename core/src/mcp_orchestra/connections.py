@@ -7,6 +7,7 @@ from copy import copy
 from dataclasses import replace
 
 from mcp_orchestra.config.loader import LoadedConfig
+from mcp_orchestra.connection.budget import ReconnectBudget
 from mcp_orchestra.connection.changes import Change
 from mcp_orchestra.connection.owner import Connection, ConnectionServices
 from mcp_orchestra.connection.spawning import Spawning
@@ -47,6 +48,7 @@ class Connections:
             telemetry=telemetry,
             redact=Redactor(loaded.secrets),
             spawning=Spawning(),
+            budget=ReconnectBudget(lambda: len(registry.get_all_servers()), asyncio.get_running_loop().time),
             changed=changed,
         )
         self._by_id: dict[str, Connection] = _made(loaded, loaded.config.mcp_servers, self._services)
@@ -85,7 +87,7 @@ class Connections:
         connected = [info.server_id for info in self._registry.get_connected_servers()]
         if failed and fail_fast:
             raise refusal(failed, connected)
-        if not connected:
+        if not self._registry.get_available_servers():
             reasons = _reasons(failed) if failed else "no server is configured and enabled"
             raise NoMCPAvailableError(
                 f"no server is available: {reasons}", {"failed": failed, "connected": [], "states": self.states()}
@@ -136,8 +138,10 @@ class Connections:
         return successor, leaving
 
     async def reopen(self) -> None:
-        """Try once more to connect the servers that were given up."""
+        """Try once more to connect the servers that were given up, and those that refused the credentials."""
         await run_all(connection.open() for connection in self if connection.given_up)
+        refused = [info.server_id for info in self._registry.get_all_servers() if info.state == "auth_required"]
+        await run_all(self._by_id[server_id].retry() for server_id in refused if server_id in self._by_id)
 
     async def close(self) -> None:
         """Close all connections at once."""
@@ -211,6 +215,7 @@ def _made(loaded: LoadedConfig, server_ids: Iterable[str], services: ConnectionS
             bound.spec,
             bound.options,
             limits=config.limits(orchestration),
+            supervision=config.supervision(orchestration),
             max_retries=orchestration.max_retries,
             services=services,
         )

@@ -116,7 +116,7 @@ class Gatherer:
 
     async def _cached(self) -> tuple[list[MCPServerInfo], dict[str, Answer]]:
         """Return the servers that belong into an answer, and what is cached of them."""
-        servers = self.registry.get_connected_servers()
+        servers = self.registry.get_available_servers()
         down: set[str] = set()
         if self.cache.serves_stale:
             servers = [info for info in self.registry.get_all_servers() if info.config.enabled]
@@ -125,7 +125,7 @@ class Gatherer:
         for info in servers:
             if (answer := answers.get(resources_key(info.server_id))) is not None:
                 self._follow(info, answer)
-        return [info for info in servers if info.connected or resources_key(info.server_id) in answers], answers
+        return [info for info in servers if info.available or resources_key(info.server_id) in answers], answers
 
     async def _entry(self, info: MCPServerInfo) -> dict[str, Any]:
         try:

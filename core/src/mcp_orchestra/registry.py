@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
+from mcp_orchestra.clock import loop_time
 from mcp_orchestra.config.models import MCPServerConfig
 from mcp_orchestra.errors import UnknownServerError
 from mcp_orchestra.suggest import did_you_mean
 from mcp_orchestra.types import ServerState
 
 __all__ = ["MCPRegistry", "MCPServerInfo"]
+
+_FIRST_SHARE = 0.1
 
 
 @dataclass(kw_only=True, eq=False)
@@ -38,20 +41,41 @@ class MCPServerInfo:
     """Place in the order of registration, which decides between equal priorities."""
     state: ServerState = "pending"
     retry_at: float | None = None
-    """When the next attempt to connect is made, on the event loop's clock; None if none is planned."""
+    """When the next attempt to connect is made, on the event loop's clock; of a connected server, until when it is left
+    alone. None if there is nothing to wait for."""
     latency: float | None = None
     """Seconds that its last answer took."""
     peak_latency: float | None = None
     """Seconds that its answers take, smoothed: follows a slower one at once and faster ones slowly."""
     in_flight: int = 0
     """Requests that it has not answered yet."""
-    share: float = 1.0
-    """How much of its usual load it should get, in (0, 1]: less than 1 while it starts slowly after a recovery."""
+    recovered_at: float | None = None
+    """When it last came back after a failure, on the event loop's clock; None if it never did."""
+    slow_start: float = 0.0
+    """Seconds that it takes to get its full share after that."""
+
+    @property
+    def share(self) -> float:
+        """How much of its usual load it should get, in (0, 1]: less than 1 while it starts slowly after a recovery."""
+        if self.recovered_at is None or not self.slow_start:
+            return 1.0
+        started = max(0.0, loop_time() - self.recovered_at) / self.slow_start
+        return min(1.0, _FIRST_SHARE + (1 - _FIRST_SHARE) * started)
+
+    @property
+    def available(self) -> bool:
+        """Whether it is there for questions: connected, or to be started by the first question that needs it."""
+        if self.connected:
+            return True
+        starting = self.state == "pending" or (self.state == "connecting" and self.connection_error is None)
+        return starting and self.config.start == "on_first_use" and self.config.enabled
 
     @property
     def usable(self) -> bool:
-        """Whether it would be asked now: it is connected, and its circuit is not open."""
-        return self.connected and self.state != "circuit_open"
+        """Whether it would be asked now: it is available, and is not left alone."""
+        if not self.available or self.state == "circuit_open":
+            return False
+        return self.retry_at is None or self.retry_at <= loop_time()
 
 
 @dataclass(frozen=True)
@@ -130,6 +154,10 @@ class MCPRegistry:
         """Return the connected servers."""
         return [info for info in self._index.ordered if info.connected]
 
+    def get_available_servers(self) -> list[MCPServerInfo]:
+        """Return the connected servers, and those that the first question starts."""
+        return [info for info in self._index.ordered if info.available]
+
     def get_server_by_capability(self, capability: str) -> MCPServerInfo | None:
         """Return the connected server with the highest priority that declares the capability, or None."""
         return next((info for info in self._index.capabilities.get(capability, ()) if info.connected), None)
@@ -179,6 +207,29 @@ class MCPRegistry:
         info.connection_error = error
         info.state = state or ("closed" if error is None else "failed")
         info.retry_at = retry_at
+
+    def mark_condition(
+        self,
+        server_id: str,
+        state: Literal["ready", "degraded", "circuit_open"],
+        error: str | None = None,
+        *,
+        retry_at: float | None = None,
+    ) -> None:
+        """Mark how a connected server does; one that is not connected stays as it is.
+
+        Args:
+            server_id: The server's id.
+            state: Where it stands.
+            error: What is wrong with it, for people.
+            retry_at: Until when it is left alone, on the event loop's clock.
+
+        Raises:
+            UnknownServerError: No server is registered under the id.
+        """
+        info = self._known(server_id)
+        if info.connected:
+            info.state, info.connection_error, info.retry_at = state, error, retry_at
 
     def _known(self, server_id: str) -> MCPServerInfo:
         if (info := self._servers.get(server_id)) is not None:

@@ -1,10 +1,9 @@
 """Says how things stand: the document's status, and beside it what explains it."""
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mcp_orchestra.clock import loop_time
 from mcp_orchestra.config.loaded import BoundTransport, LoadedConfig
 from mcp_orchestra.redaction import Redactor, safe_url
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
@@ -48,7 +47,7 @@ def describe_servers(
     redact: Redactor,
 ) -> list[dict[str, Any]]:
     """Return one description for each registered server, in priority order."""
-    now = _loop_time()
+    now = loop_time()
     return [
         _describe(info, transports.get(info.server_id), connections, redact, now) for info in registry.get_all_servers()
     ]
@@ -92,6 +91,9 @@ def _describe(
         "last_connected": last_connected.isoformat() if last_connected is not None else None,
         "retry_in": round(max(0.0, retry_at - now), 3) if retry_at is not None else None,
         "latency": info.latency,
+        "peak_latency": info.peak_latency,
+        "in_flight": info.in_flight,
+        "share": round(info.share, 3),
         "protocol_errors": 0,
         "warning": None,
         "stderr": [],
@@ -104,11 +106,3 @@ def _describe(
             described["warning"] = redact(warning)[:_LONGEST_WARNING]
         described["stderr"] = [redact(line) for line in connection.diagnostics.tail(_STDERR_LINES)]
     return described
-
-
-def _loop_time() -> float:
-    """Return the time on the clock that `MCPServerInfo.retry_at` is on, also outside the event loop."""
-    try:
-        return asyncio.get_running_loop().time()
-    except RuntimeError:
-        return time.monotonic()

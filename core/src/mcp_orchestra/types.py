@@ -127,7 +127,7 @@ class Candidate:
     latency: float | None = None
     """Seconds that its last answer took; None before the first."""
     usable: bool = True
-    """Whether it would be asked now: it is connected, and its circuit is not open."""
+    """Whether it would be asked now: it is connected or started on first use, and is not left alone."""
     weight: int = 1
     """Its configured share among equals."""
     in_flight: int = 0

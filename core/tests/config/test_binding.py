@@ -157,6 +157,23 @@ def test_s9_options_stand_where_the_rules_say(load):
     assert loaded.warnings == ()
 
 
+def test_s9_a_server_may_be_supervised_in_a_way_of_its_own(load):
+    loaded = load(
+        "mcp_servers:\n  a: {name: A, url: http://x, failure_threshold: 2, health_check_interval: 0, "
+        "start: on_first_use, idle_stop: 60}\n"
+        "orchestration: {failure_threshold: 3, slow_start: 0, max_concurrent_requests: 7}\n"
+    )
+    config, orchestration = loaded.config.mcp_servers["a"], loaded.config.orchestration
+    assert config.supervision(orchestration).model_dump() == {
+        "failure_threshold": 2,
+        "health_check_interval": 0,
+        "slow_start": 0,
+        "max_concurrent_requests": 7,
+        "max_restarts_per_minute": 10,
+    }
+    assert (config.start, config.idle_stop) == ("on_first_use", 60)
+
+
 def test_s9_routing_for_a_domain_that_no_server_declares_is_warned_about(load):
     loaded = load(
         "mcp_servers: {a: {name: A, url: http://x, domains: [products]}}\n"

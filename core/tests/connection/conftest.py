@@ -14,7 +14,8 @@ import mcp_types as types
 import pytest
 from mcp.shared.memory import create_client_server_memory_streams
 from mcp.shared.message import SessionMessage
-from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
+from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig, SupervisionConfig
+from mcp_orchestra.connection.budget import ReconnectBudget
 from mcp_orchestra.connection.owner import Connection, ConnectionServices
 from mcp_orchestra.connection.spawning import Spawning
 from mcp_orchestra.redaction import Redactor
@@ -269,6 +270,7 @@ async def connect(deadline, registry, changed) -> AsyncIterator[Callable[..., Co
     """Make connections, not yet opened; at the end they are closed, and then nothing may be left of them."""
     made: list[tuple[Connection, Upstream]] = []
     spawning = Spawning()
+    budget = ReconnectBudget(lambda: len(made), asyncio.get_running_loop().time)
 
     def make(
         upstream: Upstream,
@@ -287,12 +289,14 @@ async def connect(deadline, registry, changed) -> AsyncIterator[Callable[..., Co
             upstream.spec(**(spec or {})),
             None,
             limits=config.limits(LimitsConfig()),
+            supervision=config.supervision(SupervisionConfig(health_check_interval=0)),
             max_retries=max_retries,
             services=ConnectionServices(
                 registry=registry,
                 telemetry=Telemetry(),
                 redact=Redactor(secrets),
                 spawning=spawning,
+                budget=budget,
                 changed=changed.tell,
             ),
         )

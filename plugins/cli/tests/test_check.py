@@ -156,6 +156,18 @@ def test_every_server_is_tried_and_what_to_do_is_said(cli, configured, upstreams
     assert "  stderr: cannot open the database" in told.out
 
 
+def test_a_trial_starts_what_is_otherwise_started_on_first_use(cli, configured):
+    configured(
+        alpha={"start": "on_first_use"},
+        missing={"transport": "stdio", "command": "no-such-program", "start": "on_first_use"},
+    )
+    tried = cli("check", "--connect", "--json")
+    assert tried.code == 3
+    alpha, missing = tried.document["servers"]
+    assert (alpha["state"], alpha["tools"]) == ("ready", 6)
+    assert missing["state"] == "failed"
+
+
 def test_when_none_connects_the_reasons_are_still_told(cli, configured):
     configured(a={"transport": "stdio", "command": "no-such-program"})
     tried = cli("check", "--connect", "--json")

@@ -71,6 +71,16 @@ def test_status_tells_why_when_nothing_connects(cli, configured):
     assert "was not found" in down["error"]
 
 
+def test_a_server_that_is_started_on_first_use_is_there_for_the_question_that_needs_it(cli, configured):
+    configured(alpha={"start": "on_first_use"})
+    shown = cli("status", "--json")
+    assert (shown.code, shown.err) == (0, "")
+    assert [server["state"] for server in shown.document["servers"]] == ["pending"]
+    listed = cli("tools", "--json")
+    assert (listed.code, listed.err) == (0, "")
+    assert listed.document
+
+
 def test_resources_of_all_are_the_librarys_document(cli, configured, over_stdio):
     configured(alpha={}, child={**over_stdio(name="child", resources=2), "priority": 1})
     shown = cli("resources", "--json")

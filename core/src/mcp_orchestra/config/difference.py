@@ -15,7 +15,10 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 # A connection is told of these; whatever else a server or all of them have in common takes a new one. That is also
 # what a field gets that somebody adds and does not think of here.
 _LIMITS = frozenset(LimitsConfig.model_fields) - {"max_message_bytes"}
-_SERVER = _LIMITS | {"name", "priority", "weight", "domains", "capabilities", "max_message_bytes", "transport"}
+_SERVER = _LIMITS | {
+    *("name", "priority", "weight", "domains", "capabilities", "safe_tools"),
+    *("max_message_bytes", "transport"),
+}
 _ORCHESTRATION = frozenset(LimitsConfig.model_fields) | {
     "resource_cache_ttl",
     "fail_fast",

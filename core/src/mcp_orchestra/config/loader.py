@@ -165,6 +165,7 @@ def _bind(
     """Check what concerns several servers or needs plug-ins."""
     # Servers are bound as written: the transport's fields are checked even where the common ones are wrong.
     check_names(config.mcp_servers, problems)
+    _check_idle_stops(config, problems)
     binder = Binder(plugins, problems)
     transports: dict[str, BoundTransport] = {}
     for server_id, values in written.items():
@@ -206,6 +207,14 @@ def _is_public(node: Node) -> bool:
             return field in _PUBLIC
         case _:
             return "options" not in node.path
+
+
+def _check_idle_stops(config: MCPConfig, problems: Problems) -> None:
+    """Check that whatever is let go of while it is idle is also started again."""
+    for server_id, server in config.mcp_servers.items():
+        if server.idle_stop is not None and server.start != "on_first_use" and not problems.full:
+            where: Path = ("mcp_servers", server_id, "idle_stop")
+            problems.add(where, "works only with 'start: on_first_use', which starts it again; add that or remove this")
 
 
 def _unknown_domains(config: MCPConfig) -> list[str]:

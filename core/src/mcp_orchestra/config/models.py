@@ -1,6 +1,6 @@
 """The configuration as typed models: what each field means, its unit, its bounds and its default."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -15,6 +15,7 @@ __all__ = [
     "PluginsConfig",
     "RoutingConfig",
     "RoutingRule",
+    "SupervisionConfig",
 ]
 
 Seconds = Annotated[int | float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -53,6 +54,24 @@ class LimitsConfig(_Model):
     """Whether the contents of resources are read at all; false lists them only."""
 
 
+class SupervisionConfig(_Model):
+    """How a server that fails is found out, left alone and taken back, and what may be asked of it at once."""
+
+    failure_threshold: int = Field(default=5, ge=1)
+    """Failures in a row after which a server is left alone for a while: its circuit opens."""
+    health_check_interval: int | float = Field(default=30, ge=0, le=86_400, allow_inf_nan=False)
+    """Seconds (±20 %) after which a server that was not asked anything is asked whether it answers; 0 = never."""
+    slow_start: int | float = Field(default=20, ge=0, le=86_400, allow_inf_nan=False)
+    """Seconds over which a server that has come back gets its full share of the questions again; 0 = at once."""
+    max_concurrent_requests: int = Field(default=64, ge=1)
+    """Requests to one server that are under way at the same time; further ones wait for their turn."""
+    max_restarts_per_minute: int = Field(default=10, ge=1)
+    """How often the process of one server is started within a minute, whatever happens."""
+
+
+SettingsT = TypeVar("SettingsT", LimitsConfig, SupervisionConfig)
+
+
 class MCPServerConfig(BaseModel):
     """Configuration of one MCP server.
 
@@ -86,6 +105,10 @@ class MCPServerConfig(BaseModel):
     """The protocol era: found out by asking, or given."""
     safe_tools: list[str] = Field(default_factory=list)
     """Tools, by their own names, that may run twice: a call that may have run goes to another server; ``"*"`` = all."""
+    start: Literal["at_once", "on_first_use"] = "at_once"
+    """When to connect: while initialising, or when the first question needs the server."""
+    idle_stop: Seconds | None = None
+    """Seconds without a request after which a server with ``start: on_first_use`` is let go of, until it is needed."""
 
     max_message_bytes: int | None = Field(default=None, ge=1024)
     """Overrides ``orchestration.max_message_bytes`` for this server."""
@@ -100,15 +123,33 @@ class MCPServerConfig(BaseModel):
     resource_contents: bool | None = None
     """Overrides ``orchestration.resource_contents`` for this server."""
 
+    failure_threshold: int | None = Field(default=None, ge=1)
+    """Overrides ``orchestration.failure_threshold`` for this server."""
+    health_check_interval: int | float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
+    """Overrides ``orchestration.health_check_interval`` for this server."""
+    slow_start: int | float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
+    """Overrides ``orchestration.slow_start`` for this server."""
+    max_concurrent_requests: int | None = Field(default=None, ge=1)
+    """Overrides ``orchestration.max_concurrent_requests`` for this server."""
+    max_restarts_per_minute: int | None = Field(default=None, ge=1)
+    """Overrides ``orchestration.max_restarts_per_minute`` for this server."""
+
     def may_repeat(self, tool: str) -> bool:
         """Return whether a call of this tool may be repeated elsewhere although it may have run here."""
         return tool in self.safe_tools or "*" in self.safe_tools
 
     def limits(self, defaults: LimitsConfig) -> LimitsConfig:
         """Return the limits in force for this server: its own, else the given ones."""
-        names = LimitsConfig.model_fields
+        return self._in_force(LimitsConfig, defaults)
+
+    def supervision(self, defaults: SupervisionConfig) -> SupervisionConfig:
+        """Return how this server is supervised: as it says itself, else as the given ones do."""
+        return self._in_force(SupervisionConfig, defaults)
+
+    def _in_force(self, model: type[SettingsT], defaults: SettingsT) -> SettingsT:
+        names = model.model_fields
         own = {name: value for name in names if (value := getattr(self, name)) is not None}
-        return LimitsConfig.model_construct(**{name: own.get(name, getattr(defaults, name)) for name in names})
+        return model.model_construct(**{name: own.get(name, getattr(defaults, name)) for name in names})
 
     def __repr_args__(self) -> Any:
         """Show the address and the transport's fields by name only: a secret may stand in a path or host as well."""
@@ -166,7 +207,7 @@ class RoutingConfig(RoutingRule):
     """Policies for single domains."""
 
 
-class OrchestrationConfig(LimitsConfig):
+class OrchestrationConfig(LimitsConfig, SupervisionConfig):
     """Behaviour of the orchestrator as a whole."""
 
     resource_cache_ttl: int = Field(default=300, ge=1, le=10_000_000_000)

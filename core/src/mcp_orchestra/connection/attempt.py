@@ -42,6 +42,7 @@ class Attempt:
         loop = asyncio.get_running_loop()
         self._connected: asyncio.Future[Client] = loop.create_future()
         self._lost: asyncio.Future[Fault] = loop.create_future()
+        self._left: asyncio.Future[None] = loop.create_future()
         self._cancelled = False
         self._leaving: asyncio.Task[None] | None = None
         self._task = asyncio.create_task(self._hold(), name=f"mcp-connection-{name}", context=context)
@@ -67,7 +68,7 @@ class Attempt:
         return self._lost.result() if self._lost.done() else self._end()
 
     def lose(self, fault: Fault) -> None:
-        """Take the connection as lost."""
+        """Take the connection as lost; it is held until it is left, so that requests may still get their answers."""
         if not self._lost.done():
             self._lost.set_result(fault)
 
@@ -79,6 +80,8 @@ class Attempt:
 
     async def _let_go(self) -> None:
         self.lose(Fault(reason="closed", cause="closed"))
+        if not self._left.done():
+            self._left.set_result(None)
         if not self._connected.done():
             self._cancel()
         await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
@@ -101,7 +104,7 @@ class Attempt:
                 client = await self._enter(stack, self._read_side_ended)
                 if not self._connected.done():
                     self._connected.set_result(client)
-                await asyncio.wait({self._lost})
+                await asyncio.wait({self._left})
         except SystemExit:  # asyncio would end the application with it
             raise MCPConnectionError(
                 "the transport tried to end the interpreter", {"cause": "unexpected", "retryable": False}

@@ -1,6 +1,6 @@
 """A server's client that any task may use: deadlines round every request, our errors out of every failure."""
 
-import time
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mcp import Client
 
     from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
+    from mcp_orchestra.connection.supervising import Supervisor
     from mcp_orchestra.connection.watch import Line
     from mcp_orchestra.diagnostics import Diagnostics
 
@@ -63,8 +64,9 @@ class ConnectionView(Protocol):
         """Take the connection as lost."""
         ...
 
-    def answered(self, seconds: float) -> None:
-        """Note how long an answer took."""
+    @property
+    def supervisor(self) -> "Supervisor":
+        """Lets requests through."""
         ...
 
     async def fetching(self, change: Change) -> None:
@@ -73,6 +75,10 @@ class ConnectionView(Protocol):
 
     async def revive(self, seconds: float) -> bool:
         """Connect now if that is planned."""
+        ...
+
+    async def needed(self, seconds: float) -> bool:
+        """Connect now if that waits for the first request."""
         ...
 
 
@@ -107,7 +113,7 @@ class ServerClient:
 
     async def collect_resources(self) -> Listing[types.Resource]:
         """Return all resources together with how long they are fresh."""
-        await self._connection.fetching("resources")
+        await self._fetching("resources", RESOURCES.method)
         return await self._collect(RESOURCES)
 
     async def list_resource_templates(self) -> types.ListResourceTemplatesResult:
@@ -117,7 +123,7 @@ class ServerClient:
 
     async def collect_resource_templates(self) -> Listing[types.ResourceTemplate]:
         """Return all resource templates together with how long they are fresh."""
-        await self._connection.fetching("resources")
+        await self._fetching("resources", TEMPLATES.method)
         return await self._collect(TEMPLATES)
 
     async def list_tools(self) -> types.ListToolsResult:
@@ -132,7 +138,7 @@ class ServerClient:
 
     async def collect_tools(self) -> Listing[types.Tool]:
         """Return all tools together with how long they are fresh."""
-        await self._connection.fetching("tools")
+        await self._fetching("tools", TOOLS.method)
         found = await self._collect(TOOLS)
         by_name: dict[str, types.Tool] = {}
         for tool in found.items:
@@ -201,6 +207,13 @@ class ServerClient:
 
         return await self._ask("tools/call", name, call, timeout)
 
+    async def _fetching(self, change: Change, method: str) -> None:
+        """Have changes of a listing told before it is fetched, which takes a connection."""
+        connection = self._connection
+        if connection.current is None and not await connection.needed(connection.request_timeout):
+            raise self._error(method, None, _NOT_CONNECTED)
+        await connection.fetching(change)
+
     async def _collect(self, kind: Kind[ItemT]) -> Listing[ItemT]:
         method = kind.method
 
@@ -235,38 +248,42 @@ class ServerClient:
     ) -> ResultT:
         seconds = timeout if timeout is not None else self._connection.request_timeout
         with self._telemetry.span(method, server=self._connection.server_id, target=target):
-            fault: Fault | None = None
-            for may_repeat in (True, False):
-                client = self._connection.current
-                if client is None:
-                    break
-                started = time.perf_counter()
-                outcome = await self._answer(client, request, seconds)
-                if not isinstance(outcome, Fault):
-                    self._connection.answered(time.perf_counter() - started)
-                    return outcome
-                fault = outcome
-                if fault.connection_lost:
-                    self._connection.lose(client, fault)
-                # A forgotten session was refused before anything ran: with a new one the request may be repeated.
-                if not (may_repeat and fault.cause == "session" and await self._connection.revive(seconds)):
-                    break
-            raise self._error(method, target, fault or _NOT_CONNECTED) from self._shown(fault)
+            outcome = await self._once(request, seconds)
+            # A forgotten session was refused before anything ran: with a new one the request may be repeated.
+            if isinstance(outcome, Fault) and outcome.cause == "session" and await self._connection.revive(seconds):
+                outcome = await self._once(request, seconds)
+            if isinstance(outcome, Fault):
+                raise self._error(method, target, outcome) from self._shown(outcome)
+            return outcome
 
-    async def _answer(
-        self, client: "Client", request: Callable[["Client"], Awaitable[ResultT]], seconds: float
-    ) -> "ResultT | Fault":
-        return await answer_to(
-            request(client),
-            self._connection.line,
-            lambda: self._connection.lose(client, STOPPED_READING),
-            seconds=seconds,
-            patience=self._connection.request_timeout,
+    async def _once(self, request: Callable[["Client"], Awaitable[ResultT]], seconds: float) -> "ResultT | Fault":
+        connection = self._connection
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + seconds
+        if connection.current is None and not await connection.needed(seconds):
+            return _NOT_CONNECTED
+        return await connection.supervisor.supervise(
+            deadline - clock(), lambda left: self._answer(request, left), patience=connection.request_timeout
         )
 
-    def _shown(self, fault: Fault | None) -> BaseException | None:
+    async def _answer(self, request: Callable[["Client"], Awaitable[ResultT]], seconds: float) -> "ResultT | Fault":
+        connection = self._connection
+        if (client := connection.current) is None:
+            return _NOT_CONNECTED
+        outcome = await answer_to(
+            request(client),
+            connection.line,
+            lambda: connection.lose(client, STOPPED_READING),
+            seconds=seconds,
+            patience=connection.request_timeout,
+        )
+        if isinstance(outcome, Fault) and outcome.connection_lost:
+            connection.lose(client, outcome)
+        return outcome
+
+    def _shown(self, fault: Fault) -> BaseException | None:
         """Return the cause to chain; one that quotes a secret would show it in a traceback."""
-        error = fault.error if fault is not None else None
+        error = fault.error
         return error if error is not None and self._redact(str(error)) == str(error) else None
 
     def _whereabouts(self, method: str) -> dict[str, object]:
@@ -294,7 +311,8 @@ _NOT_CONNECTED = Fault(reason="the server is not connected", cause="lost", deliv
 
 def _undelivered(error: MCPOrchestratorException) -> Fault:
     cause = str(error.context.get("cause", "lost"))
-    return Fault(reason=f"its tools cannot be listed ({cause})", cause=cause, delivered="no")
+    retry_in = error.context.get("retry_in")
+    return Fault(reason=f"its tools cannot be listed ({cause})", cause=cause, delivered="no", retry_in=retry_in)
 
 
 def _hints(hints: Hints) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class Fault:
     """The HTTP status, if there was one."""
     retry_after: str | None = None
     """The server's ``Retry-After`` header."""
+    retry_in: float | None = None
+    """Seconds for which the server is left alone, so that the same request would not even be sent."""
     error: BaseException | None = field(default=None, repr=False, compare=False)
     """What was raised, to be chained."""
 
@@ -41,7 +43,9 @@ class Fault:
     def context(self) -> dict[str, object]:
         """Return the facts for an error's ``context``."""
         facts = {"cause": self.cause, "retryable": self.retryable, "delivered": self.delivered}
-        optional = {"code": self.code, "status": self.status, "retry_after": self.retry_after}
+        optional: dict[str, object] = {"code": self.code, "status": self.status, "retry_after": self.retry_after}
+        if self.retry_in is not None:
+            optional["retry_in"] = round(self.retry_in, 3)
         return {**facts, **{key: value for key, value in optional.items() if value is not None}}
 
 

@@ -6,25 +6,23 @@ import dataclasses
 import logging
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack, nullcontext
-from dataclasses import dataclass
 
 import mcp_types as types
 from mcp import Client
 
-from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig
+from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig, SupervisionConfig
 from mcp_orchestra.connection.attempt import Attempt
-from mcp_orchestra.connection.backoff import Backoff
 from mcp_orchestra.connection.changes import EVERYTHING, Change
 from mcp_orchestra.connection.client import STOPPED_READING, ServerClient
 from mcp_orchestra.connection.faults import Fault
 from mcp_orchestra.connection.handshake import Handshake
+from mcp_orchestra.connection.health import HealthChecks, still_there
 from mcp_orchestra.connection.notices import Notices, change_told
-from mcp_orchestra.connection.spawning import Spawning
+from mcp_orchestra.connection.pacing import Pace
+from mcp_orchestra.connection.services import ConnectionServices
+from mcp_orchestra.connection.supervising import Supervisor
 from mcp_orchestra.connection.watch import Line
 from mcp_orchestra.diagnostics import Diagnostics
-from mcp_orchestra.redaction import Redactor
-from mcp_orchestra.registry import MCPRegistry
-from mcp_orchestra.telemetry import Telemetry
 from mcp_orchestra.types import Endpoint, ServerState, TransportSpec
 
 __all__ = ["Connection", "ConnectionServices"]
@@ -33,21 +31,8 @@ logger: logging.Logger = logging.getLogger(__name__)
 
 _CLOSED = Fault(reason="the orchestrator was closed", cause="closed", delivered="no", retryable=False)
 
-_HURRIED_SECONDS = 1.0
-"""Questions that need a server may have it tried again so often; beyond that its back-off would mean nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConnectionServices:
-    """What all connections of one orchestrator share."""
-
-    registry: MCPRegistry
-    telemetry: Telemetry
-    redact: Redactor
-    spawning: Spawning
-    """Bounds how many child processes are being started at the same time."""
-    changed: Callable[[str, Collection[Change]], None]
-    """Called with a server's id and what of its offer has, or may have, changed."""
+_LAST_ANSWERS = 1.0
+"""Seconds for requests under way to be refused like the first that found the session forgotten, and then repeated."""
 
 
 class Connection:
@@ -59,6 +44,7 @@ class Connection:
         spec: Its transport.
         options: The transport's validated options.
         limits: What bounds its answers.
+        supervision: How it is supervised.
         max_retries: Attempts after the first one during `open`.
         services: What it shares with the other connections.
     """
@@ -71,6 +57,7 @@ class Connection:
         options: object,
         *,
         limits: LimitsConfig,
+        supervision: SupervisionConfig,
         max_retries: int,
         services: ConnectionServices,
     ) -> None:
@@ -83,10 +70,12 @@ class Connection:
         self.request_timeout: float = float(config.request_timeout or config.timeout)
         self.protocol_version: str | None = None
         self.server_info: types.Implementation | None = None
+        self.supervisor: Supervisor = Supervisor(server_id, supervision, lambda: self._services)
         self.client: ServerClient = ServerClient(self, services.telemetry, services.redact)
         self._max_retries = max_retries
         self._services = services
-        self._backoff = Backoff()
+        self._supervision = supervision
+        self._pace = Pace(services.budget, supervision.max_restarts_per_minute if spec.spawns_process else None)
         endpoint = Endpoint(
             server_id=server_id,
             url=config.url,
@@ -103,10 +92,9 @@ class Connection:
         self._attempt: Attempt | None = None
         self._owner: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[Fault | None] | None = None
-        self._hurry = asyncio.Event()
         self._next: asyncio.Future[None] | None = None  # resolved when the next attempt has succeeded or failed
         self._closing = False
-        self._attempted_at = 0.0
+        self._resting = False  # until the first attempt after it has succeeded or failed
 
     @property
     def current(self) -> Client | None:
@@ -123,10 +111,16 @@ class Connection:
         """Whether no attempt is being made any more: it failed at first, in a way that does not heal by itself."""
         return self._owner is not None and self._owner.done() and not self._closing
 
+    @property
+    def _is_open(self) -> bool:
+        """Whether the first connect has succeeded or failed, so that nobody waits for it any more."""
+        return self._opened is None or self._opened.done()
+
     async def open(self) -> Fault | None:
         """Connect; return None once connected, or why not, at the latest after the server's ``timeout``.
 
-        A failure that may heal is retried in the background until `close`, after which nothing is opened any more.
+        A server that is started on first use counts as opened at once. A failure that may heal is retried in
+        the background until `close`, after which nothing is opened any more.
         """
         if self._closing:
             return _CLOSED
@@ -161,11 +155,6 @@ class Connection:
         if self._attempt is not None and client is self._current:
             self._withdraw(self._explain(fault))
             self._attempt.lose(fault)
-
-    def answered(self, seconds: float) -> None:
-        """Note how long the server took to answer."""
-        if (info := self._services.registry.get_server(self.server_id)) is not None:
-            info.latency = seconds
 
     def adjust(self, config: MCPServerConfig, limits: LimitsConfig, max_retries: int) -> None:
         """Go by a configuration from now on under which the server is reached as before."""
@@ -204,8 +193,19 @@ class Connection:
         Args:
             seconds: How long to wait for the outcome at most.
         """
+        return await self._attempted(seconds) if self._pace.hurry(within=seconds) else self._current is not None
+
+    async def retry(self) -> bool:
+        """Make a planned attempt now, whatever the last one said: somebody may have mended what it was about."""
+        self._pace.hurry()
+        return await self._attempted(self.connect_timeout)
+
+    async def needed(self, seconds: float) -> bool:
+        """Start the server if it waits for its first use, and return whether it is connected then."""
+        return await self.revive(seconds) if self._resting else self._current is not None
+
+    async def _attempted(self, seconds: float) -> bool:
         if self._current is None and self._owner is not None and self._next is not None:
-            self._hurry.set()
             await asyncio.wait({self._next, self._owner}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return self._current is not None
 
@@ -225,26 +225,40 @@ class Connection:
     async def _connect_until_hopeless(self, opener: contextvars.Context, deadline: float) -> Fault:
         loop = asyncio.get_running_loop()
         attempts = 0
+        if self.config.start == "on_first_use":
+            await self._rest()
         while True:
             attempts += 1
-            opening = self._opened is not None and not self._opened.done()
+            opening = not self._is_open
             seconds = deadline - loop.time() if opening else self.connect_timeout
             fault = await self._connect_once(max(seconds, 0.0), opener if opening else contextvars.Context())
-            delay = self._backoff.next()
-            if not fault.retryable:
-                if self.protocol_version is None:
-                    return fault
-                delay = self._backoff.cap  # it worked before, so somebody may be mending it
+            if fault.cause == "idle":
+                await self._rest()
+                continue
+            if not fault.retryable and self.protocol_version is None:
+                return fault
+            delay = self._pace.plan(fault)
             if opening and (attempts > self._max_retries or loop.time() + delay >= deadline):
                 self._settle(fault)
             self._mark(fault, _state_after(fault), retry_at=loop.time() + delay)
-            await self._pause(delay)
+            await self._pace.pause(delay)
+            if self._is_open and (wait := self._pace.reserve()):
+                self._mark(fault, _state_after(fault), retry_at=loop.time() + wait)
+                await asyncio.sleep(wait)
+
+    async def _rest(self) -> None:
+        """Wait until a question needs the server."""
+        self._resting = True
+        self._services.registry.mark_disconnected(self.server_id, None, state="pending")
+        self._settle(None)
+        await self._pace.needed()
 
     async def _connect_once(self, seconds: float, context: contextvars.Context) -> Fault:
         """Connect, hold the connection, and return why there is none (any more)."""
         self._services.registry.mark_disconnected(self.server_id, self._last_error(), state="connecting")
         self._attempt = attempt = Attempt(self.server_id, self._enter, context)
-        self._attempted_at = asyncio.get_running_loop().time()
+        self._pace.begin()
+        checks: asyncio.Task[None] | None = None
         try:
             outcome = await attempt.connected(seconds)
             if isinstance(outcome, Fault):
@@ -256,12 +270,19 @@ class Connection:
             else:
                 self._publish(outcome)
                 self._announce()
+                checks = asyncio.create_task(
+                    self._checks(outcome).run(), name=f"mcp-health-{self.server_id}", context=contextvars.Context()
+                )
                 connected_at = asyncio.get_running_loop().time()
                 fault = self._explain(await attempt.lost())
-                self._backoff.lasted(asyncio.get_running_loop().time() - connected_at)
+                self._pace.lasted(asyncio.get_running_loop().time() - connected_at)
                 self._withdraw(fault)
+                if fault.cause == "session":
+                    await self.supervisor.quiet(_LAST_ANSWERS)
         finally:
             self._current = None
+            if checks is not None:
+                checks.cancel()
             notices, self._notices = self._notices, None
             self.line.leave()
             if notices is not None:
@@ -269,6 +290,8 @@ class Connection:
             await attempt.leave()
             if notices is not None:
                 await notices.stopped()
+            if checks is not None:
+                await asyncio.wait({checks})
         return fault
 
     async def _enter(self, stack: AsyncExitStack, ended: Callable[[str], None]) -> Client:
@@ -283,6 +306,7 @@ class Connection:
         self.protocol_version = client.protocol_version
         self.server_info = client.server_info
         self._services.registry.mark_connected(self.server_id, self.client)
+        self.supervisor.connected(again=returning)
         logger.info("server %s: connected, protocol %s", self.server_id, client.protocol_version)
         if returning:
             self._tell(EVERYTHING)
@@ -298,14 +322,29 @@ class Connection:
         )
         self._settle(None)
 
+    def _checks(self, client: Client) -> HealthChecks:
+        return HealthChecks(
+            self.supervisor,
+            lambda: still_there(client, self.line, self.request_timeout, lambda: self.lose(client, STOPPED_READING)),
+            lambda fault: self.lose(client, fault),
+            interval=self._supervision.health_check_interval,
+            patience=self._supervision.failure_threshold,
+            idle_stop=self.config.idle_stop,
+        )
+
     def _withdraw(self, fault: Fault) -> None:
         """Say at once that the server is gone; letting go of it may take seconds."""
         self._current = None
-        self._mark(fault, _state_after(fault))
+        if fault.cause == "idle":
+            self._resting = True
+            self._services.registry.mark_disconnected(self.server_id, None, state="pending")
+        else:
+            self._mark(fault, _state_after(fault))
 
     def _announce(self) -> None:
         """Tell whoever waits for an attempt that this one has an outcome; the next is not in a hurry for their sake."""
-        self._hurry.clear()
+        self._pace.decided()
+        self._resting = False
         if self._next is not None:
             self._next.set_result(None)
         self._next = asyncio.get_running_loop().create_future()
@@ -323,15 +362,6 @@ class Connection:
     def _settle(self, fault: Fault | None) -> None:
         if self._opened is not None and not self._opened.done():
             self._opened.set_result(fault)
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait before the next attempt; a question that needs the server shortens it, to an attempt each second."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._hurry.wait()
-                await asyncio.sleep(self._attempted_at + _HURRIED_SECONDS - asyncio.get_running_loop().time())
-        except TimeoutError:
-            return
 
     def _explain(self, fault: Fault) -> Fault:
         """Add how the server's process ended and what it said last, if it has one and it ended."""

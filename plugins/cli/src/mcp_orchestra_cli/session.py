@@ -1,6 +1,6 @@
 """An orchestrator for the length of one command: what works is used, what does not is said."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mcp_orchestra.orchestrator import MCPOrchestrator
     from mcp_orchestra.plugins import PluginManager
 
-__all__ = ["connect", "connected", "orchestrator_of", "server_count"]
+__all__ = ["connect", "connected", "is_available", "orchestrator_of", "server_count"]
 
 
 @asynccontextmanager
@@ -67,10 +67,11 @@ async def connected(call: Invocation) -> "AsyncGenerator[MCPOrchestrator]":
     """
     async with orchestrator_of(call) as orchestrator:
         status = await connect(call, orchestrator)
-        missing = [server for server in status["servers"] if not server["connected"] and server["state"] != "disabled"]
+        well = {"disabled", "pending"}  # the latter are started by the question that needs them
+        missing = [server for server in status["servers"] if not server["connected"] and server["state"] not in well]
         for server in missing:
             call.screen.note("warning: server " + "\n".join(troubles(server)))
-        if not any(server["connected"] for server in status["servers"]):
+        if not any(map(is_available, status["servers"])):
             raise CommandError(
                 "no server is available" + ("" if missing else ": the configuration has none that is enabled"),
                 code=ExitCode.UNAVAILABLE,
@@ -78,6 +79,11 @@ async def connected(call: Invocation) -> "AsyncGenerator[MCPOrchestrator]":
                 context={"servers": {server["id"]: server["error"] for server in missing}},
             )
         yield orchestrator
+
+
+def is_available(server: Mapping[str, Any]) -> bool:
+    """Return whether a server is there for questions, as its description in the status says."""
+    return bool(server["connected"] or server["state"] == "pending")
 
 
 def server_count(orchestrator: "MCPOrchestrator") -> str:

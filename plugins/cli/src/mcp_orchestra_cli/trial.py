@@ -32,6 +32,9 @@ async def try_servers(call: Invocation) -> dict[str, dict[str, Any]]:
     numbers of ``resources`` and ``tools``, ``error``, ``hint`` (what to do about it) and ``stderr`` (last lines).
     """
     async with orchestrator_of(call) as orchestrator:
+        config = orchestrator.config
+        for server in config.mcp_servers.values() if config is not None else ():
+            server.start = "at_once"  # whoever tries a server wants to know whether it starts
         started = datetime.now(UTC)
         status = await connect(call, orchestrator)
         with call.screen.progress("Asking what they offer"):

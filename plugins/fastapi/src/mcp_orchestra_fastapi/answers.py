@@ -55,6 +55,6 @@ def _next_attempt(orchestrator: MCPOrchestrator, domain: str | None) -> float:
     now = asyncio.get_running_loop().time()
     servers = registry.get_all_servers() if domain is None else registry.get_servers_by_domain(domain)
     delays = [info.retry_at - now for info in servers if info.retry_at is not None]
-    delays += [0.0 for info in servers if info.connected or info.state == "connecting"]
+    delays += [0.0 for info in servers if info.available or info.state == "connecting"]
     delays += [RETRY_SECONDS for info in servers if info.state == "closed"]  # what failed to start is started again
     return min(delays, default=_NOTHING_PLANNED)

@@ -98,6 +98,12 @@ class ServerStatus(BaseModel):
     """Seconds that its last answer took."""
     protocol_errors: int = 0
     """How often it said something that the protocol does not allow."""
+    peak_latency: float | None = None
+    """Seconds that its answers take, smoothed: follows a slower one at once and faster ones slowly."""
+    in_flight: int = 0
+    """Requests that it has not answered yet."""
+    share: float = 1.0
+    """How much of its usual load it gets: less than 1 while it starts slowly after a recovery."""
 
 
 class CacheStats(BaseModel):

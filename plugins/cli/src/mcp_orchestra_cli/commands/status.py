@@ -41,7 +41,7 @@ def status(
     with invocation(context, config, as_json, debug) as call:
         if watch and call.settings.as_json:
             raise UsageError("--watch is for people, and --json for one document: leave out one of them")
-        from mcp_orchestra_cli.session import connect, orchestrator_of
+        from mcp_orchestra_cli.session import connect, is_available, orchestrator_of
 
         async def main() -> dict[str, Any]:
             async with orchestrator_of(call) as orchestrator:
@@ -55,7 +55,7 @@ def status(
         _show_servers(call, found)
         call.screen.line()
         call.screen.table(cache_table(found))
-        if not any(server["connected"] for server in found["servers"]):
+        if not any(map(is_available, found["servers"])):
             raise typer.Exit(ExitCode.UNAVAILABLE)
 
 

@@ -12,6 +12,7 @@ from mcp_orchestra.config.models import (
     OrchestrationConfig,
     PluginsConfig,
     RoutingConfig,
+    SupervisionConfig,
 )
 from pydantic import BaseModel
 
@@ -65,12 +66,9 @@ def behaviour(plugins: "PluginManager") -> list[str]:
     """Return the sections beside the servers, with every field at its default."""
     docs = field_docs(OrchestrationConfig)
     lines = [*comment(field_docs(MCPConfig)["orchestration"]), "orchestration:"]
-    own = [
-        name
-        for name in OrchestrationConfig.model_fields
-        if name not in {*LimitsConfig.model_fields, "cache", "routing"}
-    ]
-    lines += indented(_fields(OrchestrationConfig, [*own, *LimitsConfig.model_fields]))
+    shared = [*LimitsConfig.model_fields, *SupervisionConfig.model_fields]
+    own = [name for name in OrchestrationConfig.model_fields if name not in {*shared, "cache", "routing"}]
+    lines += indented(_fields(OrchestrationConfig, [*own, *shared]))
     lines += indented([*comment(docs["cache"]), "cache:"])
     lines += indented(_fields(CacheConfig, CacheConfig.model_fields, _options_of(plugins.cache_backends())), 2)
     lines += indented([*comment(docs["routing"]), "routing:"])

@@ -1,0 +1,291 @@
+"""Lets requests through to one server, as many as it may get and while it is worth it, and learns from how they end."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar
+
+from mcp_orchestra.config.models import SupervisionConfig
+from mcp_orchestra.connection.circuit import Circuit, Ticket
+from mcp_orchestra.connection.fault import Fault
+from mcp_orchestra.connection.latency import peak_ewma
+from mcp_orchestra.connection.retry_after import retry_after_seconds
+from mcp_orchestra.connection.services import ConnectionServices
+from mcp_orchestra.registry import MCPServerInfo
+
+__all__ = ["Supervisor"]
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+_ANSWERED = frozenset({"invalid_output", "rejected", "too_large"})
+"""Faults that show that the server is well: it has answered."""
+
+_NOBODYS = frozenset({"auth", "busy", "cancelled", "closed", "idle", "lost", "resources", "session", "unsendable"})
+"""Faults that do not tell how the server does. A lost connection is made anew, and that is a better probe than any."""
+
+_IN_FULL = 0.9  # of the time that a server may take: a moment goes by before it is asked
+_TOO_MANY_REQUESTS = 429
+_UNAVAILABLE = 503
+_PLEASE_WAIT = 1.0
+"""Seconds to leave a server alone that has had too much and does not say for how long."""
+
+
+class Supervisor:
+    """What is known of how one server does, and what follows from it for requests.
+
+    Args:
+        server_id: The server's id.
+        settings: How it is supervised.
+        services: Returns what its connection shares with others: its record in their registry is kept true.
+    """
+
+    def __init__(self, server_id: str, settings: SupervisionConfig, services: Callable[[], ConnectionServices]) -> None:
+        self._server_id = server_id
+        self._settings = settings
+        self._services = services
+        self._turns = asyncio.Semaphore(settings.max_concurrent_requests)
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._decided = asyncio.Event()
+        self._busy: Fault | None = None
+        self._last: Fault | None = None
+        self._measured_at = 0.0
+        self.circuit: Circuit = Circuit(settings.failure_threshold, _now)
+        """Whether the server is left alone."""
+        self.left_alone_until: float = float("-inf")
+        """Until when the server has asked to be left alone."""
+        self.in_flight: int = 0
+        """Requests under way."""
+        self.heard_at: float = float("-inf")
+        """When it last answered."""
+        self.used_at: float = float("-inf")
+        """When the last request began or ended."""
+        self.doubted: bool = False
+        """Whether an answer was such that a health check has to tell what it means."""
+        self.news: asyncio.Event = asyncio.Event()
+        """Set when any of this has changed in a way that matters to health checks."""
+
+    async def supervise(
+        self, seconds: float, ask: Callable[[float], Awaitable[ResultT | Fault]], *, patience: float
+    ) -> ResultT | Fault:
+        """Ask the server if it is to be asked now.
+
+        Args:
+            seconds: The time for the request, waiting for its turn included.
+            ask: Asks within the seconds that it is given.
+            patience: Seconds that the server may take: a request that ends sooner without an answer says nothing.
+
+        Returns:
+            What ``ask`` returned; a fault ``busy`` or ``circuit_open`` if it was not called.
+        """
+        self.used_at = started = _now()
+        if (refusal := self._refusal()) is not None:
+            return refusal
+        try:
+            if self._turns.locked():
+                async with asyncio.timeout(seconds):
+                    await self._turns.acquire()
+            else:
+                await self._turns.acquire()
+        except TimeoutError:
+            limit = self._settings.max_concurrent_requests
+            return Fault(
+                reason=f"no turn within {seconds:.3g} s: max_concurrent_requests={limit} were under way all the time",
+                cause="busy",
+                delivered="no",
+            )
+        try:
+            ticket = await self._ticket(started + seconds - _now())
+            if isinstance(ticket, Fault):
+                return ticket
+            left = started + seconds - _now()
+            return await self._run(ticket, lambda: ask(left), patient=left >= patience * _IN_FULL)
+        finally:
+            self._turns.release()
+            self.used_at = _now()
+
+    async def check(self, ask: Callable[[], Awaitable[ResultT | Fault]]) -> tuple[ResultT | Fault, bool] | None:
+        """Ask the server how it does, outside of the turns of requests.
+
+        Returns:
+            What ``ask`` returned, and whether it was the probe of an open circuit; None if it is not to be asked now.
+        """
+        self.doubted = False
+        ticket = self.circuit.admit() if self.left_alone_until <= _now() else None
+        if ticket is None:
+            return None
+        probe = self.circuit.probing
+        return await self._run(ticket, ask, patient=True), probe
+
+    def connected(self, *, again: bool) -> None:
+        """Note that the server has shaken hands.
+
+        Args:
+            again: Whether it has been connected before: it then starts slowly.
+        """
+        self.circuit.close()
+        self._decided.set()
+        self.left_alone_until = float("-inf")
+        self.doubted = False
+        self.heard_at = self.used_at = _now()
+        if again:
+            self._start_slowly()
+
+    async def quiet(self, seconds: float) -> None:
+        """Wait until no request is under way any more, but no longer than so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
+        except TimeoutError:
+            return
+
+    async def _ticket(self, seconds: float) -> Ticket | Fault:
+        if (refusal := self._refusal()) is not None:
+            return refusal
+        failures = self.circuit.failures
+        while (ticket := self.circuit.admit(early=True)) is None:
+            # The last of its kind, and a probe is under way: what that finds out holds for this request as well.
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._decided.wait()
+            except TimeoutError:
+                return self._circuit_open()
+            if self.circuit.failures > failures:
+                return self._circuit_open()
+        return ticket
+
+    def _refusal(self) -> Fault | None:
+        """Return why the server is not to be asked now, if it is not."""
+        if (wait := self.left_alone_until - _now()) > 0 and self._busy is not None:
+            return Fault(
+                reason=f"the server asked to be left alone for another {wait:.3g} s ({self._busy.reason})",
+                cause="busy",
+                delivered="no",
+                status=self._busy.status,
+                retry_in=wait,
+            )
+        if self.circuit.open and not self.circuit.due and not self._is_the_last():
+            return self._circuit_open()
+        return None
+
+    def _circuit_open(self) -> Fault:
+        last = self._last.reason if self._last is not None else "it failed"
+        return Fault(
+            reason=f"the server is left alone: it failed {self.circuit.failures} times in a row, at last: {last}",
+            cause="circuit_open",
+            delivered="no",
+            retry_in=max(0.0, (self.circuit.until or 0.0) - _now()),
+        )
+
+    def _is_the_last(self) -> bool:
+        """Return whether nobody else could be asked in this server's place, for one of its domains at least."""
+        info = self._info
+        if info is None:
+            return True
+        registry = self._services().registry
+        groups = [registry.get_servers_by_domain(d) for d in info.config.domains] or [registry.get_all_servers()]
+        return any(not any(other.usable for other in group if other is not info) for group in groups)
+
+    async def _run(
+        self, ticket: Ticket, ask: Callable[[], Awaitable[ResultT | Fault]], *, patient: bool
+    ) -> ResultT | Fault:
+        outcome: ResultT | Fault | None = None
+        started = time.perf_counter()
+        if self.circuit.probing:
+            self._decided.clear()
+        self._under_way(1)
+        try:
+            outcome = await ask()
+            return outcome
+        finally:
+            self._under_way(-1)
+            self._learn(ticket, outcome, time.perf_counter() - started, patient=patient)
+
+    def _under_way(self, more: int) -> None:
+        self.in_flight += more
+        if self.in_flight:
+            self._quiet.clear()
+        else:
+            self._quiet.set()
+        if (info := self._info) is not None:
+            info.in_flight = self.in_flight
+
+    def _learn(self, ticket: Ticket, outcome: object, seconds: float, *, patient: bool) -> None:
+        was_open = self.circuit.open
+        worked: bool | None = None  # whoever asked was cancelled
+        if isinstance(outcome, Fault):
+            worked = self._verdict(outcome, patient=patient)
+            if worked is False:
+                self._last = outcome
+        elif outcome is not None:
+            worked = True
+        if worked:
+            self.heard_at = _now()
+            self._measure(seconds)
+        self.circuit.settle(ticket, worked)
+        if not self.circuit.probing:
+            self._decided.set()
+        if was_open and not self.circuit.open:
+            logger.info("server %s: answers again", self._server_id)
+            self._start_slowly()
+        elif self.circuit.open and not was_open:
+            logger.warning("server %s: left alone after %d failures", self._server_id, self.circuit.failures)
+        if was_open or self.circuit.open:
+            self.news.set()
+        self._show()
+
+    def _verdict(self, fault: Fault, *, patient: bool) -> bool | None:
+        """Return whether the server has answered; None if the fault does not tell how it does."""
+        asked_for = retry_after_seconds(fault.retry_after)
+        if fault.status == _TOO_MANY_REQUESTS or (fault.status == _UNAVAILABLE and asked_for):
+            self.left_alone_until = max(self.left_alone_until, _now() + (asked_for or _PLEASE_WAIT))
+            self._busy = fault
+            self._doubt()
+            return None
+        if fault.cause == "auth" and fault.status == 401:
+            self._doubt()
+        if fault.cause in _NOBODYS or (fault.cause == "timeout" and not patient):
+            return None
+        return fault.cause in _ANSWERED or (fault.status is not None and fault.status < 500)
+
+    def _doubt(self) -> None:
+        self.doubted = True
+        self.news.set()
+
+    def _measure(self, seconds: float) -> None:
+        if (info := self._info) is not None:
+            info.latency = seconds
+            info.peak_latency = peak_ewma(info.peak_latency, _now() - self._measured_at, seconds)
+            self._measured_at = _now()
+
+    def _start_slowly(self) -> None:
+        if (info := self._info) is not None:
+            info.recovered_at, info.slow_start = _now(), float(self._settings.slow_start)
+
+    def _show(self) -> None:
+        """Have the registry say how the server does."""
+        if self._info is None:
+            return
+        circuit, services = self.circuit, self._services()
+        state: Literal["ready", "degraded", "circuit_open"] = "ready"
+        error: str | None = None
+        retry_at: float | None = None
+        if self.left_alone_until > _now() and self._busy is not None:
+            state, error = "degraded", f"it asked to be left alone: {self._busy.reason}"
+            retry_at = self.left_alone_until
+        elif circuit.failures:
+            state, retry_at = ("circuit_open" if circuit.open else "degraded"), circuit.until
+            error = self._last.reason if self._last is not None else None
+        shown = services.redact(error) if error is not None else None
+        services.registry.mark_condition(self._server_id, state, shown, retry_at=retry_at)
+
+    @property
+    def _info(self) -> MCPServerInfo | None:
+        return self._services().registry.get_server(self._server_id)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

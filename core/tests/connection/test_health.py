@@ -1,0 +1,204 @@
+"""S42: a server that hangs while nobody asks it anything is found out, and so is that it is back; in simulated time."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from mcp_orchestra.errors import MCPConnectionError, ToolCallError
+from mcp_orchestra.wire import transport_error
+from mcp_types import ErrorData
+
+pytestmark = pytest.mark.anyio
+
+HOURS = 4 * 3600
+UNKNOWN_METHOD = ErrorData(code=-32601, message="Method not found")
+REFUSED = ConnectionRefusedError()
+
+
+def refused_credentials(method_status=401):
+    return ErrorData(**transport_error("HTTP 401", kind="http", delivered="no", status=method_status))
+
+
+@pytest.fixture
+async def watched(connect, upstream):
+    """Open a connection that is watched: ``connection, server = await watched(mode="legacy")``."""
+
+    async def open_(**fields):
+        server = upstream()
+        connection = connect(server, **{"request_timeout": 10, "health_check_interval": 30, **fields})
+        assert await connection.open() is None
+        return connection, server
+
+    return open_
+
+
+@pytest.mark.parametrize(
+    ("mode", "question", "at_first"), [("auto", "server/discover", 1), ("legacy", "ping", 0)], ids=["modern", "legacy"]
+)
+async def test_an_idle_server_is_asked_twice_a_minute_for_hours(watched, registry, mode, question, at_first):
+    connection, server = await watched(mode=mode)
+    await asyncio.sleep(HOURS)
+    checks = server.asked[question] - at_first
+    assert HOURS / 36 <= checks <= HOURS / 24
+    assert sum(server.asked.values()) - checks < 10
+    assert (registry.get_server("a").state, len(server.attempts)) == ("ready", 1)
+    assert connection.current is not None
+
+
+async def test_checks_of_many_servers_are_not_in_step(connect, upstream, clock):
+    asked = []
+
+    class Noting(dict):
+        def get(self, method, default):
+            if method == "ping":
+                asked.append(clock())
+            return default
+
+    for i in range(50):
+        server = upstream(instead=Noting())
+        assert await connect(server, f"s{i}", mode="legacy", health_check_interval=30).open() is None
+    await asyncio.sleep(300)
+    busiest = max(sum(start <= at < start + 1 for at in asked) for start in asked)
+    assert 50 * 300 / 36 - 50 <= len(asked) <= 50 * 300 / 24
+    assert busiest <= 10
+
+
+async def test_a_server_that_answers_questions_is_not_asked_how_it_does(watched):
+    connection, server = await watched(mode="legacy")
+    for _ in range(100):
+        await connection.client.list_tools()
+        await asyncio.sleep(20)
+    assert server.asked["ping"] == 0
+
+
+async def test_checks_can_be_switched_off(watched):
+    _, server = await watched(health_check_interval=0, mode="legacy")
+    await asyncio.sleep(HOURS)
+    assert server.asked["ping"] == 0
+
+
+async def test_a_server_that_does_not_know_the_question_is_well(watched, registry):
+    _, server = await watched(mode="legacy")
+    server.instead["ping"] = UNKNOWN_METHOD
+    await asyncio.sleep(HOURS)
+    assert registry.get_server("a").state == "ready"
+    assert len(server.attempts) == 1
+
+
+async def test_a_server_that_hangs_while_idle_is_found_out_and_at_last_connected_anew(watched, registry, clock):
+    _, server = await watched()
+    info = registry.get_server("a")
+    server.instead["server/discover"] = ...
+    seen = []
+    while len(server.attempts) == 1 and clock() < 300:
+        if not seen or seen[-1][0] != info.state:
+            seen.append((info.state, clock()))
+        await asyncio.sleep(0.5)
+    assert [state for state, _ in seen] == ["ready", "degraded", "circuit_open"]
+    times = dict(seen)
+    assert times["degraded"] <= 36 + 5.5
+    assert times["circuit_open"] <= 36 + 4 * 7.5 + 5 * 6
+    assert len(server.attempts) == 2
+    server.instead.clear()
+    await asyncio.sleep(120)
+    assert (info.state, info.connected) == ("ready", True)
+
+
+async def test_a_check_closes_the_circuit_though_nobody_asks_anything(watched, registry, clock):
+    connection, server = await watched()
+    server.instead["tools/list"] = ...
+    for _ in range(5):
+        with pytest.raises(MCPConnectionError):
+            await connection.client.list_tools()
+    assert registry.get_server("a").state == "circuit_open"
+    await asyncio.sleep(1.01)
+    assert registry.get_server("a").state == "ready"
+
+
+async def test_a_server_that_is_at_work_is_not_disturbed(watched, registry):
+    """One that does one thing at a time could not answer, and is not sick for that."""
+    connection, server = await watched(mode="legacy", request_timeout=1000)
+    server.instead["ping"] = ...
+    assert not (await connection.client.call_tool("slow", {"seconds": 900})).is_error
+    assert server.asked["ping"] == 0
+
+
+async def test_a_server_that_flaps_for_a_day_is_probed_ever_less_often_while_it_is_down(watched, clock, registry):
+    """Two hours down, two hours up, for a day: nothing is lost, and nothing is hammered."""
+    _, server = await watched()
+    broken = ErrorData(**transport_error("HTTP 500", kind="http", status=500))
+    for _ in range(6):
+        server.instead["server/discover"] = broken
+        before = server.asked["server/discover"]
+        await asyncio.sleep(2 * 3600)
+        assert registry.get_server("a").state == "circuit_open"
+        assert server.asked["server/discover"] - before <= 20 + 2 * 3600 / 15
+        server.instead.clear()
+        await asyncio.sleep(31)
+        assert registry.get_server("a").state == "ready"
+        await asyncio.sleep(2 * 3600)
+    assert len(server.attempts) == 1
+
+
+async def test_s42_credentials_that_are_refused_later_on_end_the_connection(watched, registry):
+    """Not for one request's sake: a check finds out whether they are refused for all."""
+    connection, server = await watched(health_check_interval=0)
+    await connection.client.list_tools()
+    server.instead["tools/call"] = [refused_credentials()]
+    with pytest.raises(ToolCallError) as caught:
+        await connection.client.call_tool("echo")
+    assert (caught.value.context["cause"], caught.value.context["delivered"]) == ("auth", "no")
+    await asyncio.sleep(0.01)
+    assert registry.get_server("a").state == "ready"
+    server.instead["tools/call"] = refused_credentials()
+    server.instead["server/discover"] = refused_credentials()
+    with pytest.raises(ToolCallError):
+        await connection.client.call_tool("echo")
+    await asyncio.sleep(0.01)
+    info = registry.get_server("a")
+    assert (info.connected, info.state, info.connection_error) == (False, "auth_required", "HTTP 401")
+
+
+async def test_refused_credentials_are_tried_rarely_whatever_is_asked(watched, registry, clock):
+    connection, server = await watched()
+    server.afterwards.fails = MCPConnectionError("401", {"cause": "auth", "retryable": False, "status": 401})
+    await server.link.hang_up()
+    await server.attempted(2)
+    await asyncio.sleep(0.1)
+    assert registry.get_server("a").state == "auth_required"
+    started = clock()
+    for _ in range(300):
+        assert not await connection.revive(2.0)
+        await asyncio.sleep(1)
+    assert clock() - started <= 310  # a question does not wait for what will not come
+    assert len(server.attempts) - 2 <= 11
+    assert min(later - earlier for earlier, later in pairwise(server.attempts[1:])) >= 29.999
+
+
+async def test_an_explicit_retry_tries_refused_credentials_at_once(watched, registry, clock):
+    connection, server = await watched()
+    server.afterwards.fails = MCPConnectionError("401", {"cause": "auth", "retryable": False, "status": 401})
+    await server.link.hang_up()
+    await server.attempted(2)
+    await asyncio.sleep(0.1)
+    server.afterwards.fails = None
+    assert await connection.retry()
+    assert registry.get_server("a").state == "ready"
+    assert clock() <= 3
+
+
+async def test_s13_no_attempt_is_made_before_a_server_wants_one(connect, upstream, registry, clock):
+    busy = MCPConnectionError("503", {"cause": "http", "retryable": True, "status": 503, "retry_after": "120"})
+    server = upstream({"fails": busy})
+    connection = connect(server, max_retries=3)
+    fault = await connection.open()
+    assert fault.retry_after == "120"
+    assert clock() < 1  # the server's timeout leaves no time for it
+    assert registry.get_server("a").retry_at == pytest.approx(server.attempts[0] + 120, abs=0.01)
+    for _ in range(100):
+        assert not await connection.revive(1.0)
+        await asyncio.sleep(1)
+    assert len(server.attempts) == 1
+    await asyncio.sleep(21)
+    assert registry.get_server("a").connected
+    assert server.attempts[1] == pytest.approx(server.attempts[0] + 120, abs=0.01)

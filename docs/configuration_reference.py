@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from mcp_orchestra import MCPConfig, MCPServerConfig, OrchestrationConfig, PluginManager
-from mcp_orchestra.config.models import CacheConfig, LimitsConfig, PluginsConfig, RoutingConfig, SupervisionConfig
+from mcp_orchestra.config.models import (
+    CacheConfig,
+    LimitsConfig,
+    PluginsConfig,
+    RoutingConfig,
+    SecurityConfig,
+    SupervisionConfig,
+)
+from mcp_orchestra.http.auth.options import BearerAuth, ClientCredentialsAuth
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -27,7 +35,10 @@ MODELS: dict[str, type[BaseModel]] = {
     "supervision": SupervisionConfig,
     "cache": CacheConfig,
     "routing": RoutingConfig,
+    "security": SecurityConfig,
     "plugins": PluginsConfig,
+    "bearer": BearerAuth,
+    "client_credentials": ClientCredentialsAuth,
 }
 
 
@@ -106,7 +117,7 @@ def value(default: Any) -> str:
 
 def type_of(schema: dict[str, Any]) -> str:
     """Return a JSON schema in words."""
-    if "$ref" in schema:
+    if "$ref" in schema or "oneOf" in schema:
         return "mapping"
     if "anyOf" in schema:
         kinds = {one.get("type"): type_of(one) for one in schema["anyOf"] if one.get("type") != "null"}

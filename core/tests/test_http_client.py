@@ -9,7 +9,7 @@ import pytest
 from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.http import HttpOptions, environment_proxy, http_client, plain_url
 from mcp_orchestra.http.client import send
-from mcp_orchestra.http.failures import connection_failed
+from mcp_orchestra.http.failures import call_refused, connection_failed, connection_refused
 from mcp_orchestra.testing.raw_http import RawServer, event_stream, raw_answer
 from mcp_orchestra.types import Endpoint
 
@@ -204,3 +204,31 @@ def test_a_certificate_that_is_not_accepted_says_why():
     ours = connection_failed(error, "https://h/")
     assert ours.message == "cannot connect to https://h/: its certificate has expired"
     assert ours.context["cause"] == "tls"
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        ("120", "120"),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:00 GMT"),
+        ("canary", None),
+        ("1 canary", None),
+        ("-1", None),
+        ("", None),
+    ],
+)
+def test_s6_only_what_may_stand_in_retry_after_is_repeated(header, kept):
+    response = httpx2.Response(429, headers={"retry-after": header})
+    assert connection_refused(response, "http://h/").context.get("retry_after") == kept
+    assert call_refused(response)["data"].get("retry_after") == kept
+
+
+async def test_s6_what_is_logged_of_an_answer_s_head_is_not_the_server_s_to_choose(caplog):
+    caplog.set_level(logging.DEBUG, logger="httpx2")
+    answer = raw_answer(200, b"ok", content_type="canary/canary").replace(b"Whatever", b"canary")
+    server = RawServer(GET=answer)
+    async with server.listening(), client_for(server.url) as client:
+        response = await get(client, server.url)
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert "HTTP Request: GET" in caplog.text
+    assert "canary" not in caplog.text

@@ -132,7 +132,36 @@ def test_s6_an_escaped_password_is_not_shown_either(password):
         ("me:pw@host.example/mcp", "<invalid URL>"),
         ("http:/me:pw@host.example/mcp", "<invalid URL>"),
         ("http:me:pw@host.example/mcp", "<invalid URL>"),
+        ("http://user:12/34@host.example/mcp", "http://***"),
+        ("http://user:12/@host.example/mcp", "http://***"),
+        ("https://user/34@host.example/mcp", "https://***"),
+        ("https://host.example:8443/mcp?user=me@host.example", "https://host.example:8443/mcp?***"),
     ],
 )
 def test_s6_what_is_shown_of_a_url(url, shown):
     assert safe_url(url) == shown
+
+
+def test_s6_a_secret_that_is_learned_later_is_hidden_from_then_on():
+    redact = Redactor(["hunter2"])
+    assert redact("fresh token") == "fresh token"
+    redact.learn("a", "fresh token")
+    assert redact("a fresh token, and hunter2") == "a ***, and ***"
+
+
+def test_s6_of_the_tokens_that_come_and_go_each_owner_s_latest_are_hidden():
+    redact = Redactor()
+    redact.learn("b", "another's token")
+    for number in range(1000):
+        redact.learn("a", f"token-{number:04}")
+    assert redact("token-0999 token-0998 another's token") == "*** *** ***"
+    assert redact("token-0001") == "token-0001"
+
+
+@settings(deadline=None)  # a busy machine is no fault
+@given(
+    st.integers(0, 65535),
+    st.text(alphabet=st.characters(exclude_characters="?#[]\\\t\r\n", exclude_categories=["Cs", "Cc"])),
+)
+def test_s6_a_password_with_a_slash_is_not_shown_even_where_it_looks_like_a_port(port, rest):
+    assert CANARY not in safe_url(f"http://user:{port}/{rest}{CANARY}@host.example/mcp")

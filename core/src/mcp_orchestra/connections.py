@@ -5,7 +5,9 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
+from ipaddress import ip_network
 
+from mcp_orchestra.addresses import Network
 from mcp_orchestra.config.loader import LoadedConfig
 from mcp_orchestra.connection.budget import ReconnectBudget
 from mcp_orchestra.connection.changes import Change
@@ -43,10 +45,13 @@ class Connections:
         changed: Callable[[str, Collection[Change]], None],
     ) -> None:
         self._registry = registry
+        self.redact: Redactor = Redactor(loaded.secrets)
+        """Knows the secrets of the configuration, and those that the connections have learned since."""
         self._services = ConnectionServices(
             registry=registry,
             telemetry=telemetry,
-            redact=Redactor(loaded.secrets),
+            redact=self.redact,
+            allowed_networks=_allowed_networks(loaded),
             spawning=Spawning(),
             budget=ReconnectBudget(lambda: len(registry.get_all_servers()), asyncio.get_running_loop().time),
             changed=changed,
@@ -101,8 +106,9 @@ class Connections:
             server_ids: Its servers that need one; none is made for those that are disabled.
             registry: Where just these servers are registered.
         """
-        redact = Redactor(loaded.secrets)
-        return _made(loaded, server_ids, replace(self._services, registry=registry, redact=redact))
+        self.redact.know(loaded.secrets)
+        services = replace(self._services, registry=registry, allowed_networks=_allowed_networks(loaded))
+        return _made(loaded, server_ids, services)
 
     def succeed(
         self,
@@ -123,7 +129,9 @@ class Connections:
             The other's connections, and those of these that are not among them and that somebody has to close.
         """
         successor: Connections = copy(self)
-        services = successor._services = replace(self._services, redact=Redactor(loaded.secrets), changed=changed)
+        services = successor._services = replace(
+            self._services, allowed_networks=_allowed_networks(loaded), changed=changed
+        )
         successor._by_id = {}
         orchestration = loaded.config.orchestration
         for server_id, config in loaded.config.mcp_servers.items():
@@ -194,6 +202,10 @@ def refusal(failed: Mapping[str, str], connected: Iterable[str]) -> MCPConnectio
         f"{_servers(len(failed))} failed to connect: {_reasons(failed)}",
         {"failed": dict(failed), "connected": list(connected)},
     )
+
+
+def _allowed_networks(loaded: LoadedConfig) -> tuple[Network, ...]:
+    return tuple(map(ip_network, loaded.config.orchestration.security.allowed_networks))
 
 
 def _made(loaded: LoadedConfig, server_ids: Iterable[str], services: ConnectionServices) -> dict[str, Connection]:

@@ -1,6 +1,7 @@
 """Keeps secrets out of what people read: messages, status, logs and traces."""
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
@@ -12,6 +13,7 @@ SHORTEST = 3
 """Characters of a secret that is worth hiding: one or two would blot out ordinary words and protect nothing."""
 _SHORTEST_LINE = 8  # the same holds for lines such as "}" of a secret that has several
 _SHORTEST_CUT = 4
+_KEPT = 8  # secrets of one owner that were learned while running: the present ones, and a few before them
 
 
 class Redactor:
@@ -26,10 +28,30 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        whole = {secret for secret in secrets if len(secret) >= SHORTEST}
-        lines = {line.strip() for secret in whole for line in secret.splitlines()}
-        whole |= {line for line in lines if len(line) >= _SHORTEST_LINE}
-        self._secrets = sorted({form for secret in whole for form in _forms(secret)})
+        self._given = _written(secrets)
+        self._learned: dict[str, deque[str]] = {}
+        self._secrets = sorted(self._given)
+
+    def know(self, secrets: Iterable[str]) -> None:
+        """Hide more secrets, as those that the class was given."""
+        self._given |= _written(secrets)
+        self._hide()
+
+    def learn(self, owner: str, secret: str) -> None:
+        """Hide one more secret, and forget the oldest of the same owner if there are many: tokens come and go.
+
+        Args:
+            owner: Whose it is.
+            secret: Its value.
+        """
+        kept = self._learned.setdefault(owner, deque(maxlen=_KEPT))
+        if secret not in kept:
+            kept.append(secret)
+            self._hide()
+
+    def _hide(self) -> None:
+        learned = _written(each for own in self._learned.values() for each in own)
+        self._secrets = sorted(self._given | learned)
 
     def __call__(self, text: str) -> str:
         """Return the text with every known secret masked; where several overlap, all of them at once."""
@@ -40,6 +62,14 @@ class Redactor:
                 shown += [text[done:start], MASK]
             done = max(done, end)
         return "".join([*shown, text[done:]])
+
+
+def _written(secrets: Iterable[str]) -> set[str]:
+    """Return the forms in which the secrets may be met, their longer lines included."""
+    whole = {secret for secret in secrets if len(secret) >= SHORTEST}
+    lines = {line.strip() for secret in whole for line in secret.splitlines()}
+    whole |= {line for line in lines if len(line) >= _SHORTEST_LINE}
+    return {form for secret in whole for form in _forms(secret)}
 
 
 def _forms(secret: str) -> Iterator[str]:
@@ -64,15 +94,19 @@ def _spans(secret: str, text: str) -> Iterator[tuple[int, int]]:
 
 
 def safe_url(url: str) -> str:
-    """Return the URL without what may be secret: user info, query and fragment."""
+    """Return the URL without what may be secret: user info, query and fragment.
+
+    A password that holds an unescaped slash looks like a host, a port and a path with an ``@``: of such an address
+    nothing is shown. A path such as ``/@scope/name`` is common enough to be taken for what it is.
+    """
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
-        _port = parts.port  # raises if there is something else in its place, such as half a password
+        port = parts.port  # raises if there is something else in its place, such as half a password
     except ValueError:
         return _INVALID
-    if not parts.netloc and "@" in parts.path:
-        return _INVALID
+    if "@" in (parts.path if port is not None or not parts.netloc else parts.path.replace("/@", "/")):
+        return f"{parts.scheme}://{MASK}" if parts.netloc else _INVALID
     return urlunsplit((parts.scheme, host, parts.path, MASK if parts.query else "", ""))
 
 

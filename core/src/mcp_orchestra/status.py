@@ -31,10 +31,13 @@ def describe(
         connections: The connections to them while it is running, else None.
         cache: The cache, if there is one.
     """
-    found = describe_servers(registry, loaded.transports, connections, Redactor(loaded.secrets)) if loaded else []
+    servers: list[dict[str, Any]] = []
+    if loaded is not None:
+        redact = connections.redact if connections is not None else Redactor(loaded.secrets)
+        servers = describe_servers(registry, loaded.transports, connections, redact)
     return {
         "initialized": connections is not None,
-        "servers": found,
+        "servers": servers,
         "cache_stats": cache.get_stats() if cache is not None else dict(_NO_STATISTICS),
         "plugins": describe_plugins(loaded.plugins.installed()) if loaded else [],
     }

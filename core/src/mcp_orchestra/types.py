@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
+from mcp_orchestra.addresses import AddressRules
 from mcp_orchestra.diagnostics import Diagnostics
 from mcp_orchestra.stores import CacheStore
 
@@ -46,6 +47,10 @@ ServerState = Literal[
 ``degraded`` answer questions."""
 
 
+def _forget(_secret: str, /) -> None:
+    """Take a secret where nothing is shown."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Endpoint(Generic[OptionsT]):
     """One server as a transport plug-in sees it: where it is and what binds the connection."""
@@ -64,6 +69,10 @@ class Endpoint(Generic[OptionsT]):
     """The largest single message to accept, in bytes, after any decompression."""
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     """Where to write what the server says outside the protocol (the standard error of a child process)."""
+    addresses: AddressRules = field(default_factory=AddressRules, repr=False)
+    """Where connections to whatever the server names may go."""
+    hide: Callable[[str], None] = field(default=_forget, repr=False)
+    """Takes a secret that was not in the configuration, such as a token from a file: it will not be shown anywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +94,9 @@ class TransportSpec:
     deprecated: str | None = None
     """Why not to use it any more and what to use instead; logged once for each server."""
     spawns_process: bool = False
-    """Connecting starts a process: core starts at most 16 of them at a time."""
+    """Connecting starts a process: core starts at most 16 of them at a time. Its options model has a field ``command``
+    that holds the program, which is what ``orchestration.security.allowed_commands`` is about; where that is set, a
+    transport that starts processes and has no such field is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)

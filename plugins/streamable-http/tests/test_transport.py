@@ -187,7 +187,7 @@ async def test_an_answer_that_comes_while_the_session_is_being_ended_disturbs_no
     async with server.listening():
         async with connect(endpoint(server.url), "legacy") as client:
             call = asyncio.create_task(client.list_tools())
-            await until(lambda: server.requests[-1].message.get("method") == "tools/list")
+            await until(lambda: any(request.message.get("method") == "tools/list" for request in server.requests))
         assert ending.is_set()
         with pytest.raises(MCPError, match="Connection closed"):
             await call

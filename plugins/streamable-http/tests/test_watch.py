@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+from anyio.abc import SocketStream
 from mcp_orchestra.testing.servers import free_port
 from mcp_orchestra_streamable_http.watch import Pace, watch
 
@@ -48,6 +49,10 @@ class Listener:
         writer.close()
 
 
+async def connect(host: str, port: int) -> SocketStream:
+    return await anyio.connect_tcp(host, port)
+
+
 @pytest.fixture
 async def watching(anyio_backend):
     """Start a watch of a loopback port; returns the event that it sets when the server is gone."""
@@ -55,7 +60,7 @@ async def watching(anyio_backend):
 
     def start(port: int, pace: Pace = FAST) -> asyncio.Event:
         gone = asyncio.Event()
-        tasks.append(asyncio.create_task(watch(f"http://127.0.0.1:{port}/mcp", gone.set, pace)))
+        tasks.append(asyncio.create_task(watch(f"http://127.0.0.1:{port}/mcp", connect, gone.set, pace)))
         return gone
 
     yield start
@@ -105,7 +110,7 @@ async def test_s42_a_server_that_closes_idle_connections_is_asked_less_often_but
     async with listener.listening() as port:
         with monkeypatch.context() as patch:
             patch.setattr("mcp_orchestra_streamable_http.watch.anyio.sleep", note)
-            task = asyncio.create_task(watch(f"http://127.0.0.1:{port}/", lambda: None))
+            task = asyncio.create_task(watch(f"http://127.0.0.1:{port}/", connect, lambda: None))
             async with asyncio.timeout(5):
                 while len(pauses) < 10:
                     await asyncio.sleep(0.01)
@@ -130,8 +135,8 @@ async def test_a_server_that_is_restarted_meanwhile_is_not_gone(watching, until)
 async def test_a_server_that_cannot_be_reached_by_plain_tcp_is_not_watched():
     called = asyncio.Event()
     async with asyncio.timeout(5):
-        await watch(f"http://127.0.0.1:{free_port()}/", called.set, FAST)
-        await watch("http://nowhere.invalid/", called.set, FAST)
+        await watch(f"http://127.0.0.1:{free_port()}/", connect, called.set, FAST)
+        await watch("http://nowhere.invalid/", connect, called.set, FAST)
     assert not called.is_set()
 
 
@@ -148,7 +153,7 @@ async def test_a_lack_of_descriptors_here_says_nothing_about_the_server(watching
             raise OSError("all attempts failed") from OSError(errno.EMFILE, "too many open files")
 
         with monkeypatch.context() as patch:
-            patch.setattr("mcp_orchestra_streamable_http.watch.anyio.connect_tcp", fail)
+            patch.setattr(anyio, "connect_tcp", fail)
             listener.drop()
             await until(lambda: failures >= 4)
         await until(lambda: listener.accepted >= 2)

@@ -47,6 +47,8 @@ _BOUNDS = {
     "string_pattern_mismatch": "text that matches {pattern}",
     "literal_error": "{expected}",
     "enum": "{expected}",
+    "union_tag_invalid": "a mapping whose {discriminator} is one of {expected_tags}",
+    "union_tag_not_found": "a mapping that has {discriminator}",
 }
 _NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?")
 _BOOLEAN = re.compile(r"true|false|yes|no|on|off", re.IGNORECASE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import BaseModel
 
 from mcp_orchestra.config.bind import Binder
+from mcp_orchestra.config.commands import check_commands
 from mcp_orchestra.config.dialects import arrange, outline
 from mcp_orchestra.config.document import read_document
 from mcp_orchestra.config.expand import Expander
@@ -176,6 +177,7 @@ def _bind(
             fields = {field: value for field, value in values.items() if field not in _COMMON}
             if bound := binder.transport(server_id, name, url, fields):
                 transports[server_id] = bound
+    check_commands(transports, config.orchestration.security.allowed_commands, problems)
     cache_backend = binder.cache_backend(config.orchestration.cache)
     routing = binder.routing(config.orchestration.routing)
     problems.raise_if_any()

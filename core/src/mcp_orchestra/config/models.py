@@ -1,8 +1,10 @@
 """The configuration as typed models: what each field means, its unit, its bounds and its default."""
 
+from ipaddress import ip_network
+from pathlib import PurePath
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mcp_orchestra.redaction import MASK
 
@@ -15,6 +17,7 @@ __all__ = [
     "PluginsConfig",
     "RoutingConfig",
     "RoutingRule",
+    "SecurityConfig",
     "SupervisionConfig",
 ]
 
@@ -207,6 +210,31 @@ class RoutingConfig(RoutingRule):
     """Policies for single domains."""
 
 
+def _checked_network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError:
+        raise ValueError("must be a network such as 10.1.0.0/16 or fd00:1::/32, without host bits") from None
+    return text
+
+
+def _checked_command(text: str) -> str:
+    if not text or (PurePath(text).name != text and not PurePath(text).is_absolute()):
+        raise ValueError("must be a name, such as npx, or an absolute path")
+    return text
+
+
+class SecurityConfig(_Model):
+    """What servers, and whoever writes their configuration, can make this program do."""
+
+    allowed_networks: list[Annotated[str, AfterValidator(_checked_network)]] = Field(default_factory=list)
+    """Networks that are not public and to which servers may lead us all the same, as in ``10.1.0.0/16``. The host of a
+    server's own ``url`` need not be in any."""
+    allowed_commands: list[Annotated[str, AfterValidator(_checked_command)]] | None = None
+    """The only programs that servers may be started with: names, or absolute paths, exactly as the servers'
+    ``command`` has them. Without the list, any."""
+
+
 class OrchestrationConfig(LimitsConfig, SupervisionConfig):
     """Behaviour of the orchestrator as a whole."""
 
@@ -224,6 +252,8 @@ class OrchestrationConfig(LimitsConfig, SupervisionConfig):
     """Where resources are cached."""
     routing: RoutingConfig = Field(default_factory=RoutingConfig)
     """Which server is asked first."""
+    security: SecurityConfig = Field(default_factory=SecurityConfig)
+    """Where connections may go and what may be started."""
 
 
 class PluginsConfig(_Model):

@@ -12,7 +12,8 @@ __all__ = ["literal_secrets", "may_be_secret", "worth_hiding"]
 
 _ALL_SECRET = {"headers", "env"}
 _SECRET_NAME = re.compile(
-    r"password|passwd|passphrase|secret|token|(api|private|access)_?key|credential|authorization|cookie", re.IGNORECASE
+    r"password|passwd|passphrase|secret|token|(api|private|access)[_-]?key|credential|authorization|cookie",
+    re.IGNORECASE,
 )
 _ORDINARY = {"true", "false", "yes", "no", "on", "off", "null", "none"}
 
@@ -21,7 +22,7 @@ def literal_secrets(config: MCPConfig) -> frozenset[str]:
     """Return what must not be shown of a configuration.
 
     That is every text under ``headers`` and ``env``, what fields called like ``token`` or ``password`` hold, and the
-    user info and query values of addresses.
+    user info and query values of addresses, and arguments such as what follows ``--token``.
     """
     found: set[str] = set()
     for server in config.mcp_servers.values():
@@ -63,6 +64,26 @@ def _is_secret(name: str) -> bool:
     return name in _ALL_SECRET or _SECRET_NAME.search(name) is not None
 
 
+def _says_where(name: str) -> bool:
+    """Tell a field that does not hold a secret but says where it is; to hide "TOKEN" everywhere would help nobody."""
+    return name.endswith(("_file", "_env", "_url", "_method"))
+
+
+def _arguments(arguments: object) -> Iterator[str]:
+    """Yield what is given for options called like ``--token``, as the next argument or after an equals sign."""
+    awaited = False
+    for argument in cast("Sequence[object]", arguments) if isinstance(arguments, list | tuple) else ():
+        if not isinstance(argument, str):
+            continue
+        name, equals, value = argument.partition("=")
+        option = argument.startswith("-")
+        if option and equals and _is_secret(name):
+            yield value
+        elif awaited and not option:
+            yield argument
+        awaited = option and not equals and _is_secret(name) and not _says_where(name.replace("-", "_"))
+
+
 def _in(value: object, secret: bool = False) -> Iterator[str]:
     if isinstance(value, str):
         if secret:
@@ -71,7 +92,9 @@ def _in(value: object, secret: bool = False) -> Iterator[str]:
         yield from _url_secrets(value)
     elif isinstance(value, Mapping):
         for key, member in cast("Mapping[object, object]", value).items():
-            yield from _in(member, secret or _is_secret(str(key)))
+            if key == "args":
+                yield from _arguments(member)
+            yield from _in(member, secret or (_is_secret(str(key)) and not _says_where(str(key))))
     elif isinstance(value, list | tuple):
         for item in cast("Sequence[object]", value):
             yield from _in(item, secret)

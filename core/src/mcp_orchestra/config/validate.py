@@ -1,7 +1,8 @@
 """Checks values with a pydantic model, and reports what it says at the place where the user wrote the value."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -165,11 +166,24 @@ def _locate(values: dict[str, Any], error: "ErrorDetails") -> tuple[Path, object
 
 def _known(model: type[BaseModel], path: Path) -> list[str]:
     """Return the fields that are known where an unknown one stands, as far as the model's types tell."""
-    known: Any = model
+    known: list[Any] = [model]
     for step in path[:-1]:
-        if isinstance(known, type) and issubclass(known, BaseModel):
-            field = known.model_fields.get(str(step))
-            known = field.annotation if field else None
+        fields = [owner.model_fields.get(str(step)) for owner in known if _is_model(owner)]
+        if fields:
+            known = [one for field in fields if field is not None for one in _members(field.annotation)]
         else:  # the values of a dictionary or the items of a list
-            known = next(iter(get_args(known)[::-1]), None)
-    return field_names(known) if isinstance(known, type) and issubclass(known, BaseModel) else []
+            known = [one for holder in known for one in _members(next(iter(get_args(holder)[::-1]), None))]
+    return list(dict.fromkeys(name for owner in known if _is_model(owner) for name in field_names(owner)))
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return what a type may be: itself, or each type of a union."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [one for member in get_args(annotation) for one in _members(member)]
+    return [annotation]
+
+
+def _is_model(known: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(known, type) and issubclass(known, BaseModel)

@@ -205,7 +205,8 @@ class ServerClient:
                 await learn_tools(client, [types.Tool(name=name, input_schema={})])  # nor for one that is not listed
             return await paging.call(client, name, given, timeout)
 
-        return await self._ask("tools/call", name, call, timeout)
+        result = await self._ask("tools/call", name, call, timeout)
+        return self._told(result) if result.is_error else result
 
     async def _fetching(self, change: Change, method: str) -> None:
         """Have changes of a listing told before it is fetched, which takes a connection."""
@@ -285,6 +286,16 @@ class ServerClient:
         """Return the cause to chain; one that quotes a secret would show it in a traceback."""
         error = fault.error
         return error if error is not None and self._redact(str(error)) == str(error) else None
+
+    def _told(self, result: types.CallToolResult) -> types.CallToolResult:
+        """Return what a tool says of its failure, which may quote the credentials that its server was given."""
+        content = [
+            block.model_copy(update={"text": self._redact(block.text)})
+            if isinstance(block, types.TextContent)
+            else block
+            for block in result.content
+        ]
+        return result.model_copy(update={"content": content})
 
     def _whereabouts(self, method: str) -> dict[str, object]:
         return {"server": self._connection.config.name, "server_id": self._connection.server_id, "operation": method}

@@ -6,10 +6,12 @@ import dataclasses
 import logging
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack, nullcontext
+from functools import partial
 
 import mcp_types as types
 from mcp import Client
 
+from mcp_orchestra.addresses import AddressRules
 from mcp_orchestra.config.models import LimitsConfig, MCPServerConfig, SupervisionConfig
 from mcp_orchestra.connection.attempt import Attempt
 from mcp_orchestra.connection.changes import EVERYTHING, Change
@@ -84,6 +86,8 @@ class Connection:
             request_timeout=self.request_timeout,
             max_message_bytes=limits.max_message_bytes,
             diagnostics=self.diagnostics,
+            addresses=AddressRules(services.allowed_networks),
+            hide=partial(services.redact.learn, server_id),
         )
         self._handshake = Handshake(config, spec, endpoint, self._on_message)
         self._current: Client | None = None

@@ -67,6 +67,8 @@ def of_rpc_error(error: MCPError, *, closed: bool, overdue: bool) -> Fault:
 
 
 _CAUSES = {
+    "auth": "auth",
+    "blocked": "blocked",
     "http": "http",
     "ConnectError": "refused",
     "encoding": "protocol",
@@ -96,7 +98,7 @@ def of_transport_error(text: str, facts: Mapping[str, object]) -> Fault:
         reason=text or "the server did not answer",
         cause=cause,
         delivered=delivered,
-        retryable=cause not in {"auth", "too_large", "unsendable"},
+        retryable=cause not in {"auth", "blocked", "too_large", "unsendable"},
         status=status if isinstance(status, int) else None,
         retry_after=retry_after if isinstance(retry_after, str) else None,
     )

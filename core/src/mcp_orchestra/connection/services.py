@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from mcp_orchestra.addresses import Network
 from mcp_orchestra.connection.budget import ReconnectBudget
 from mcp_orchestra.connection.changes import Change
 from mcp_orchestra.connection.spawning import Spawning
@@ -26,3 +27,5 @@ class ConnectionServices:
     """Bounds how often all servers together are tried again."""
     changed: Callable[[str, Collection[Change]], None]
     """Called with a server's id and what of its offer has, or may have, changed."""
+    allowed_networks: tuple[Network, ...] = ()
+    """Where connections may go that nobody has configured, beside public addresses."""

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mcp_orchestra.http.bodies import error_in, media_type
-    from mcp_orchestra.http.client import environment_proxy, http_client, plain_url, send
+    from mcp_orchestra.http.carrier import environment_proxy
+    from mcp_orchestra.http.client import connect_tcp, http_client, plain_url, send
     from mcp_orchestra.http.failures import FAILURES, connection_failed, connection_refused, exhausted, redirected
     from mcp_orchestra.http.handover import Handover
     from mcp_orchestra.http.isolation import IsolatingTransport
@@ -33,6 +34,7 @@ __all__ = [
     "Handover",
     "HttpOptions",
     "IsolatingTransport",
+    "connect_tcp",
     "connection_failed",
     "connection_refused",
     "environment_proxy",
@@ -49,7 +51,8 @@ __all__ = [
 
 _HOME = {
     "http.bodies": ("error_in", "media_type"),
-    "http.client": ("environment_proxy", "http_client", "plain_url", "send"),
+    "http.carrier": ("environment_proxy",),
+    "http.client": ("connect_tcp", "http_client", "plain_url", "send"),
     "http.failures": ("FAILURES", "connection_failed", "connection_refused", "exhausted", "redirected"),
     "http.handover": ("Handover",),
     "http.isolation": ("IsolatingTransport",),

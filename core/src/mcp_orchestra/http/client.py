@@ -1,27 +1,30 @@
 """Makes the HTTP clients of transports: quick to create, bounded, isolated, and discreet about their address."""
 
 import base64
-import functools
-import ipaddress
-import ssl
-from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass
 
+import anyio.abc
 import httpx2
 
-from mcp_orchestra.errors import MCPConnectionError
+from mcp_orchestra.http.auth.authorizing import AuthorizingTransport
+from mcp_orchestra.http.auth.bearer import BearerCredentials
+from mcp_orchestra.http.auth.options import BearerAuth, ClientCredentialsAuth
+from mcp_orchestra.http.bodies import media_type
+from mcp_orchestra.http.carrier import carrier
+from mcp_orchestra.http.guard import connect
 from mcp_orchestra.http.handover import Handover
 from mcp_orchestra.http.isolation import IsolatingTransport
 from mcp_orchestra.http.options import HttpOptions
 from mcp_orchestra.http.origins import followed, redirect_target
 from mcp_orchestra.types import Endpoint
 
-__all__ = ["environment_proxy", "http_client", "plain_url", "send"]
+__all__ = ["connect_tcp", "http_client", "plain_url", "send"]
 
-_KEEP_ALIVE: Final = 120.0  # seconds; httpx2's 5 would mean a new connection for most calls
 _MAX_REDIRECTS: Final = 5
+_MEDIA_TYPES: Final = frozenset(
+    {"", "application/json", "application/problem+json", "text/event-stream", "text/html", "text/plain"}
+)
 
 HttpOptionsT = TypeVar("HttpOptionsT", bound=HttpOptions)
 
@@ -41,6 +44,7 @@ def http_client(endpoint: Endpoint[HttpOptionsT], handover: Handover | None = No
     It trusts the system's certificate authorities and the configured ones, asks for uncompressed answers, keeps idle
     connections for two minutes, has no limit on connections and no read timeout (core puts deadlines round every
     request, and event streams are silent for as long as they like), goes through the proxy that the environment names,
+    connects to allowed addresses only, presents the configured credentials to the configured origin and nobody else,
     and isolates failures (`IsolatingTransport`).
 
     Args:
@@ -51,32 +55,35 @@ def http_client(endpoint: Endpoint[HttpOptionsT], handover: Handover | None = No
         MCPConnectionError: ``ca_file`` or the proxy cannot be used.
     """
     options = endpoint.options
+    endpoint.addresses.configured(options.url)
     parts = urlsplit(options.url)
     headers = {"accept-encoding": "identity", **options.headers}
     if "@" in parts.netloc and not any(name.lower() == "authorization" for name in options.headers):
         user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-        credentials = f"{unquote(user)}:{unquote(password)}".encode()
-        headers["authorization"] = "Basic " + base64.b64encode(credentials).decode()
-    try:
-        carrier = httpx2.AsyncHTTPTransport(
-            verify=_tls_context(options.ca_file),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEP_ALIVE),
-            proxy=environment_proxy(options.url),
-        )
-    except (ImportError, ValueError, httpx2.InvalidURL):
-        raise MCPConnectionError(
-            "the proxy that the environment names cannot be used; "
-            "check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or exempt the server in NO_PROXY",
-            {"cause": "proxy", "retryable": False},
-        ) from None
+        credentials = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+        endpoint.hide(credentials)
+        headers["authorization"] = f"Basic {credentials}"
+    inner = carrier(options.url, endpoint.addresses, options.ca_file)
     return httpx2.AsyncClient(
         headers=headers,
         timeout=httpx2.Timeout(None, connect=endpoint.connect_timeout),
         transport=IsolatingTransport(
-            _Addressed(carrier, options.url), max_message_bytes=endpoint.max_message_bytes, handover=handover
+            _Discreet(_authorized(inner, endpoint), options.url),
+            max_message_bytes=endpoint.max_message_bytes,
+            handover=handover,
         ),
         max_redirects=_MAX_REDIRECTS,
     )
+
+
+async def connect_tcp(endpoint: Endpoint[HttpOptionsT], host: str, port: int) -> anyio.abc.SocketStream:
+    """Connect by plain TCP, to where the server's HTTP connections may go.
+
+    Raises:
+        OSError: The host cannot be resolved or reached, or its address is blocked.
+    """
+    endpoint.addresses.configured(endpoint.options.url)
+    return await connect(endpoint.addresses, host, port)
 
 
 async def send(client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
@@ -97,34 +104,33 @@ async def send(client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Re
     return await client.send(request, stream=True, follow_redirects=False)
 
 
-def environment_proxy(url: str) -> str | None:
-    """Return the proxy that ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` name for the URL."""
-    parts = urlsplit(url)
-    proxies = getproxies()
-    proxy = proxies.get(parts.scheme.lower()) or proxies.get("all")
-    host = parts.hostname or ""
-    if not proxy or proxy_bypass(host) or _in_exempt_network(host, proxies.get("no", "")):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+def _authorized(inner: httpx2.AsyncBaseTransport, endpoint: Endpoint[HttpOptionsT]) -> httpx2.AsyncBaseTransport:
+    options = endpoint.options
+    match options.auth:
+        case BearerAuth():
+            return AuthorizingTransport(inner, options.url, BearerCredentials(options.auth, endpoint.hide))
+        case ClientCredentialsAuth():
+            from mcp_orchestra.http.auth.client_credentials import ClientCredentials  # brings cryptography
+
+            credentials = ClientCredentials(
+                options.auth,
+                plain_url(options.url),
+                lambda url: carrier(url, endpoint.addresses, options.ca_file),
+                hide=endpoint.hide,
+                timeout=endpoint.connect_timeout,
+            )
+            endpoint.addresses.configured(options.auth.token_url or options.auth.issuer or "")
+            return AuthorizingTransport(inner, options.url, credentials)
+        case None:
+            return inner
 
 
-def _in_exempt_network(host: str, exempt: str) -> bool:
-    """Tell whether the host is an address in one of the networks (``10.0.0.0/8``), which the standard library skips."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    for entry in exempt.split(","):
-        try:
-            if "/" in entry and address in ipaddress.ip_network(entry.strip(), strict=False):
-                return True
-        except ValueError:
-            continue
-    return False
+class _Discreet(httpx2.AsyncBaseTransport):
+    """Keeps what may be secret from httpx2 and the SDK, which log addresses and unexpected parts of answers.
 
-
-class _Addressed(httpx2.AsyncBaseTransport):
-    """Adds the configured query to requests for the configured address, where no log sees it."""
+    The configured query is added here, below them; and what of an answer's head they would repeat, which may quote what
+    was sent, is replaced.
+    """
 
     def __init__(self, inner: httpx2.AsyncBaseTransport, url: str) -> None:
         self._inner = inner
@@ -140,27 +146,11 @@ class _Addressed(httpx2.AsyncBaseTransport):
                 stream=request.stream,
                 extensions=request.extensions,
             )
-        return await self._inner.handle_async_request(request)
+        response = await self._inner.handle_async_request(request)
+        response.extensions.pop("reason_phrase", None)
+        if media_type(response) not in _MEDIA_TYPES:
+            response.headers["content-type"] = "application/octet-stream"
+        return response
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-
-def _tls_context(ca_file: str | None) -> ssl.SSLContext:
-    if ca_file is None:
-        return _shared_context(None, 0)
-    try:
-        return _shared_context(ca_file, Path(ca_file).stat().st_mtime_ns)
-    except (OSError, ssl.SSLError):
-        raise MCPConnectionError(
-            f"ca_file {ca_file!r} cannot be read as PEM certificates", {"cause": "tls", "retryable": False}
-        ) from None
-
-
-@functools.lru_cache(maxsize=32)
-def _shared_context(ca_file: str | None, _changed: int) -> ssl.SSLContext:
-    """Return the TLS context of this process; reading the system's authorities takes tens of milliseconds."""
-    context = httpx2.create_ssl_context()
-    if ca_file is not None:
-        context.load_verify_locations(cafile=ca_file)
-    return context

@@ -2,6 +2,7 @@
 
 import errno
 import http
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -16,12 +17,14 @@ from mcp_orchestra.wire import Delivered, transport_error
 __all__ = [
     "FAILURES",
     "REFUSED_CREDENTIALS",
+    "NotSentError",
     "call_failed",
     "call_refused",
     "connection_failed",
     "connection_refused",
     "delivered_by",
     "exhausted",
+    "reason",
     "redirected",
     "session_forgotten",
 ]
@@ -31,8 +34,28 @@ FAILURES: Final = (httpx2.HTTPError, OSError)
 
 REFUSED_CREDENTIALS: Final = frozenset({401, 403, 407})
 
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+class NotSentError(OSError):
+    """A request that was not sent for a reason of ours: its address is blocked, or there is no token for it.
+
+    Args:
+        cause: One word for programs: ``blocked``, ``auth``, …
+        words: Why, in plain words, free of secrets.
+        retryable: Whether it may be different later without anybody changing anything.
+    """
+
+    def __init__(self, cause: str, words: str, *, retryable: bool) -> None:
+        super().__init__(words)
+        self.cause = cause
+        self.words = words
+        self.retryable = retryable
+
+
+_NOT_SENT = (NotSentError, httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _NOT_CARRIED_OUT = frozenset({401, 403, 405, 413, 429})  # any other status may follow what a tool has done
+_RETRY_AFTER = re.compile(
+    r"[0-9]{1,9}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT"
+)  # RFC 9110, 10.2.3
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
 _CERTIFICATE = {
     9: "is not valid yet",
@@ -77,8 +100,10 @@ def delivered_by(status: int) -> Delivered:
     return "no" if status in _NOT_CARRIED_OUT else "maybe"
 
 
-def _reason(error: BaseException) -> tuple[str, str]:
+def reason(error: BaseException) -> tuple[str, str]:
     """Return the short word and the plain words for a failure."""
+    if isinstance(error, NotSentError):
+        return error.cause, error.words
     if isinstance(error, OSError | httpx2.ConnectError) and exhausted(error):
         return "resources", "this system has no descriptors, ports or memory left"
     if isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout):
@@ -117,10 +142,17 @@ def _status(status: int) -> str:
         return f"HTTP {status}"
 
 
+def _retry_after(response: httpx2.Response) -> str | None:
+    """Return the header if it is what it should be: it gets into contexts, and might as well quote a credential."""
+    value = response.headers.get("retry-after", "")
+    return value if _RETRY_AFTER.fullmatch(value) else None
+
+
 def connection_failed(error: BaseException, url: str) -> MCPConnectionError:
     """Return the error for a server that could not be reached."""
-    cause, words = _reason(error)
-    return MCPConnectionError(f"cannot connect to {safe_url(url)}: {words}", {"cause": cause, "retryable": True})
+    cause, words = reason(error)
+    retryable = not isinstance(error, NotSentError) or error.retryable
+    return MCPConnectionError(f"cannot connect to {safe_url(url)}: {words}", {"cause": cause, "retryable": retryable})
 
 
 def connection_refused(response: httpx2.Response, url: str) -> MCPConnectionError:
@@ -129,8 +161,8 @@ def connection_refused(response: httpx2.Response, url: str) -> MCPConnectionErro
     auth = status in REFUSED_CREDENTIALS
     words = "it refused the credentials with" if auth else "it answered"
     context: dict[str, Any] = {"cause": "auth" if auth else "http", "retryable": not auth, "status": status}
-    if (retry_after := response.headers.get("retry-after")) is not None:
-        context["retry_after"] = retry_after[:64]
+    if (retry_after := _retry_after(response)) is not None:
+        context["retry_after"] = retry_after
     return MCPConnectionError(f"cannot connect to {safe_url(url)}: {words} {_status(status)}", context)
 
 
@@ -145,10 +177,11 @@ def redirected(target: httpx2.URL, status: int, url: str) -> MCPConnectionError:
 
 def call_failed(error: BaseException) -> dict[str, Any]:
     """Return the JSON-RPC error object for a call whose request or answer was lost on the way."""
-    cause, words = _reason(error)
+    cause, words = reason(error)
+    ours = isinstance(error, NotSentError)
     return transport_error(
-        f"the server did not answer: {words}",
-        kind=cause if cause == "resources" else type(error).__name__,
+        f"the server {'was not asked' if ours else 'did not answer'}: {words}",
+        kind=cause if ours or cause == "resources" else type(error).__name__,
         delivered="no" if isinstance(error, _NOT_SENT) else "maybe",
     )
 
@@ -156,14 +189,13 @@ def call_failed(error: BaseException) -> dict[str, Any]:
 def call_refused(response: httpx2.Response) -> dict[str, Any]:
     """Return the JSON-RPC error object for a call that was answered with an HTTP error status."""
     status = response.status_code
-    retry_after = response.headers.get("retry-after")
     challenge = response.headers.get("www-authenticate")
     return transport_error(
         f"the server answered {_status(status)}",
         kind="http",
         delivered=delivered_by(status),
         status=status,
-        retry_after=retry_after and retry_after[:64],
+        retry_after=_retry_after(response),
         www_authenticate=challenge and challenge[:1024],
     )
 

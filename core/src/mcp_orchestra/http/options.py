@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from mcp_orchestra.http.auth.options import Auth
 from mcp_orchestra.redaction import MASK
 
 __all__ = ["HttpOptions"]
@@ -81,6 +82,15 @@ class HttpOptions(BaseModel):
     """Sent with every request."""
     ca_file: str | None = Field(default=None, min_length=1)
     """A PEM file of certificate authorities to trust beside those of the system."""
+    auth: Auth | None = None
+    """A bearer token that may change while the program runs, or OAuth client credentials, instead of a header."""
+
+    @model_validator(mode="after")
+    def _one_authorization(self) -> Self:
+        named = any(name.lower() == "authorization" for name in self.headers)
+        if self.auth is not None and (named or "@" in urlsplit(self.url).netloc):
+            raise ValueError("give either auth, or a header Authorization or user and password in the url")
+        return self
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Show the address without its secret parts, and headers by name only."""

@@ -2,7 +2,7 @@
 
 import httpx2
 
-__all__ = ["followed", "origin", "redirect_target"]
+__all__ = ["followed", "origin", "redirect_target", "same_server"]
 
 
 def origin(url: httpx2.URL) -> str:
@@ -28,11 +28,15 @@ def followed(method: str, status: int, url: httpx2.URL, target: httpx2.URL) -> b
     The target must be on the same origin (or its https upgrade on the default ports) and bring no user info of its
     own, and the method must stay: a POST is followed for 307 and 308 only.
     """
-    same = (url.scheme, url.host, url.port) == (target.scheme, target.host, target.port)
+    keeps_method = method == "GET" or status in (307, 308)
+    return same_server(url, target) and keeps_method and target.userinfo in (b"", url.userinfo)
+
+
+def same_server(url: httpx2.URL, target: httpx2.URL) -> bool:
+    """Tell whether the target is on the same origin as a URL, or on its https upgrade on the default ports."""
     upgrade = (
         url.host == target.host
         and (url.scheme, url.port) == ("http", None)
         and (target.scheme, target.port) == ("https", None)
     )
-    keeps_method = method == "GET" or status in (307, 308)
-    return (same or upgrade) and keeps_method and target.userinfo in (b"", url.userinfo)
+    return upgrade or (url.scheme, url.host, url.port) == (target.scheme, target.host, target.port)

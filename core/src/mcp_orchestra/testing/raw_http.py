@@ -23,7 +23,11 @@ class RawRequest:
     @property
     def message(self) -> dict[str, Any]:
         """The JSON-RPC message in the body; empty if there is none."""
-        return json.loads(self.body) if self.body else {}
+        try:
+            message: dict[str, Any] = json.loads(self.body)
+        except ValueError:
+            return {}
+        return message
 
 
 Bytes = bytes | AsyncIterator[bytes] | None
@@ -131,11 +135,11 @@ class RawServer:
 async def _request(reader: asyncio.StreamReader) -> RawRequest | None:
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        first, *lines = head.strip().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
     except asyncio.IncompleteReadError:
         return None
-    first, *lines = head.strip().split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
     method, target, _ = first.split(" ")
     return RawRequest(method, target, headers, body)
 

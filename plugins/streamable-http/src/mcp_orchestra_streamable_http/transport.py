@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 from mcp.client.streamable_http import streamable_http_client
-from mcp_orchestra.http import Handover, environment_proxy, http_client, plain_url
+from mcp_orchestra.http import Handover, connect_tcp, environment_proxy, http_client, plain_url
 from mcp_orchestra.types import Endpoint
 
 from mcp_orchestra_streamable_http import StreamableHttpOptions
@@ -41,6 +42,6 @@ async def streamable_http(endpoint: Endpoint[StreamableHttpOptions]) -> "AsyncGe
     ):
         stream = EndableReadStream(read, handover.restore)
         if watched:
-            tasks.start_soon(watch, options.url, stream.end)
+            tasks.start_soon(watch, options.url, partial(connect_tcp, endpoint), stream.end)
         yield stream, HeldWriteStream(write)
         tasks.cancel_scope.cancel()

@@ -6,8 +6,9 @@ the moment the process dies. A server that merely tires of an idle connection ac
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 import anyio
@@ -15,6 +16,9 @@ from anyio.abc import SocketStream
 from mcp_orchestra.http import exhausted
 
 __all__ = ["Pace", "watch"]
+
+
+Connect = Callable[[str, int], Awaitable[SocketStream]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +38,12 @@ class Pace:
     """For one attempt."""
 
 
-async def watch(url: str, gone: Callable[[], None], pace: Pace | None = None) -> None:
+async def watch(url: str, connect: Connect, gone: Callable[[], None], pace: Pace | None = None) -> None:
     """Watch the server until it is gone, then call ``gone``; return early if it cannot be watched this way.
 
     Args:
         url: Any address on the server.
+        connect: Connects to a host and port.
         gone: Called once, when two attempts in a row to connect have failed.
         pace: How often to connect.
     """
@@ -51,7 +56,7 @@ async def watch(url: str, gone: Callable[[], None], pace: Pace | None = None) ->
     while True:
         opened = anyio.current_time()
         try:
-            stream = await _connect(host, port, pace)
+            stream = await _connect(partial(connect, host, port), pace)
         except (OSError, ValueError) as error:
             if not reached:
                 return  # HTTP gets through where plain TCP does not: something stands between
@@ -66,18 +71,18 @@ async def watch(url: str, gone: Callable[[], None], pace: Pace | None = None) ->
         await anyio.sleep(max(0.0, pause - lasted))
 
 
-async def _connect(host: str, port: int, pace: Pace) -> SocketStream:
+async def _connect(connect: Callable[[], Awaitable[SocketStream]], pace: Pace) -> SocketStream:
     """Connect, trying twice: a server that is just being restarted refuses for a moment."""
     try:
-        return await _attempt(host, port, pace)
+        return await _attempt(connect, pace)
     except OSError:
         await anyio.sleep(pace.retry)
-        return await _attempt(host, port, pace)
+        return await _attempt(connect, pace)
 
 
-async def _attempt(host: str, port: int, pace: Pace) -> SocketStream:
+async def _attempt(connect: Callable[[], Awaitable[SocketStream]], pace: Pace) -> SocketStream:
     with anyio.fail_after(pace.connect):  # TimeoutError is an OSError
-        return await anyio.connect_tcp(host, port)
+        return await connect()
 
 
 async def _until_closed(stream: SocketStream) -> None:

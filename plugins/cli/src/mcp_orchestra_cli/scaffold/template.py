@@ -12,6 +12,7 @@ from mcp_orchestra.config.models import (
     OrchestrationConfig,
     PluginsConfig,
     RoutingConfig,
+    SecurityConfig,
     SupervisionConfig,
 )
 from pydantic import BaseModel
@@ -67,12 +68,14 @@ def behaviour(plugins: "PluginManager") -> list[str]:
     docs = field_docs(OrchestrationConfig)
     lines = [*comment(field_docs(MCPConfig)["orchestration"]), "orchestration:"]
     shared = [*LimitsConfig.model_fields, *SupervisionConfig.model_fields]
-    own = [name for name in OrchestrationConfig.model_fields if name not in {*shared, "cache", "routing"}]
+    own = [name for name in OrchestrationConfig.model_fields if name not in {*shared, "cache", "routing", "security"}]
     lines += indented(_fields(OrchestrationConfig, [*own, *shared]))
     lines += indented([*comment(docs["cache"]), "cache:"])
     lines += indented(_fields(CacheConfig, CacheConfig.model_fields, _options_of(plugins.cache_backends())), 2)
     lines += indented([*comment(docs["routing"]), "routing:"])
     lines += indented(_fields(RoutingConfig, RoutingConfig.model_fields, _options_of(plugins.routing_policies())), 2)
+    lines += indented([*comment(docs["security"]), "security:"])
+    lines += indented(_fields(SecurityConfig, SecurityConfig.model_fields), 2)
     lines += ["", *comment(field_docs(MCPConfig)["plugins"]), "plugins:"]
     lines += indented(_fields(PluginsConfig, PluginsConfig.model_fields))
     return lines

@@ -4,11 +4,13 @@ import importlib.util
 import re
 from inspect import getdoc
 from pathlib import Path
+from typing import get_args
 
 import mcp_orchestra
 import pytest
 from mcp_orchestra import PluginManager, errors, hookspecs
 from mcp_orchestra.cache import resources_key, templates_key, tools_key
+from mcp_orchestra.testing.faults import StdioFault
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -62,6 +64,11 @@ def test_every_plugin_in_the_workspace_has_a_page() -> None:
         for offer in info.offers:
             kind, _, name = offer.rpartition(" ")
             assert f"{kind} `{name}`" in index
+
+
+def test_every_fault_over_stdio_is_on_its_page() -> None:
+    described = re.findall(r"^\| `([a-z0-9-]+)` \|", page("plugins/faults.md"), re.MULTILINE)
+    assert described == list(get_args(StdioFault))
 
 
 def test_every_page_is_in_the_navigation() -> None:

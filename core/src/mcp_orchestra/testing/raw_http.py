@@ -116,9 +116,7 @@ class RawServer:
                     await reader.read()  # until the client gives up
                     return
                 if not isinstance(data, bytes):
-                    async for piece in data:
-                        writer.write(piece)
-                        await writer.drain()
+                    await _write_pieces(data, reader, writer)
                     return
                 writer.write(data)
                 await writer.drain()
@@ -130,6 +128,25 @@ class RawServer:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
+
+
+async def _write_pieces(
+    pieces: AsyncIterator[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Write piece by piece until there are no more, or the client gives up."""
+
+    async def write() -> None:
+        async for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+
+    tasks: set[asyncio.Task[Any]] = {asyncio.create_task(write()), asyncio.create_task(reader.read())}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _request(reader: asyncio.StreamReader) -> RawRequest | None:

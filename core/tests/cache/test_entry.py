@@ -51,7 +51,11 @@ def test_an_entry_is_none_of_another_key(data, key, other):
             decode(other, value)
 
 
-@given(st.binary() | json_data.filter(lambda data: "v" not in data).map(to_json) | scalars.map(to_json))
+@given(
+    st.binary().filter(lambda value: b'"v"' not in value)  # Hypothesis tries what it finds in our sources, too
+    | json_data.filter(lambda data: "v" not in data).map(to_json)
+    | scalars.map(to_json)
+)
 def test_bytes_that_are_no_entry_are_refused(value):
     with pytest.raises(ValueError, match="not a cache entry"):
         decode("a", value)

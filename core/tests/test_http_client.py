@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+import time
 
 import anyio
 import httpx2
@@ -83,6 +84,19 @@ async def test_a_connection_is_used_again():
         for _ in range(5):
             await get(client, server.url)
     assert server.connections == 1
+
+
+@pytest.mark.parametrize(("idle", "connections"), [(3.5, 1), (4.5, 2)])
+async def test_a_connection_is_given_up_before_servers_do_that_keep_it_for_five_seconds(monkeypatch, idle, connections):
+    """What is written while the server closes it is lost, and a tool call may not be repeated."""
+    server = RawServer(GET=raw_answer(200, b"ok"))
+    now = time.monotonic
+    async with server.listening(), client_for(server.url) as client:
+        await get(client, server.url)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + idle)
+        await get(client, server.url)
+        monkeypatch.undo()
+    assert server.connections == connections
 
 
 async def test_the_client_waits_for_an_answer_for_as_long_as_its_caller_does():

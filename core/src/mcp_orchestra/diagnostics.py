@@ -25,6 +25,14 @@ class Diagnostics:
         self.warning: str | None = None
         """The first such thing on the latest connection. It may quote the server: redact it before showing it."""
 
+    @property
+    def ending(self) -> str | None:
+        """How the server's process ended and what it said last, which may be a secret; None while it has not ended."""
+        if self.exit_code is None:
+            return None
+        last = next((line.strip() for line in reversed(self.tail()) if line.strip()), "")
+        return f"the process ended with status {self.exit_code}" + (f": {last[:200]}" if last else "")
+
     def connecting(self) -> None:
         """Forget how the connection before this one went."""
         self.exit_code = None

@@ -141,7 +141,7 @@ class Link:
         end = clock() + self.manner.leaving
         while clock() < end:
             try:
-                await asyncio.sleep(end - clock())
+                await asyncio.sleep(max(end - clock(), 0.001))  # a rest too small to move the clock would never end
             except asyncio.CancelledError:
                 self.cancellations += 1
                 if not self.manner.stubborn:

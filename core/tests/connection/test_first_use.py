@@ -58,6 +58,21 @@ async def test_a_first_start_that_fails_fails_the_question_and_goes_on_like_any_
     assert info.connected
 
 
+async def test_a_server_that_was_given_up_and_is_opened_again_waits_for_its_first_use_again(
+    connect, upstream, registry
+):
+    server = upstream({"fails": FileNotFoundError()})
+    connection = connect(server, **ON_FIRST_USE)
+    await connection.open()
+    assert not await connection.revive(10)
+    await asyncio.sleep(1)
+    assert not await connection.revive(10)
+    assert await connection.open() is None
+    await asyncio.sleep(60)
+    assert (registry.get_server("a").state, len(server.attempts)) == ("pending", 1)
+    assert (await connection.client.list_tools()).tools
+
+
 @pytest.mark.parametrize("method", ["list", "read"])
 async def test_a_question_does_not_wait_for_a_first_start_longer_than_its_own_time(connect, upstream, clock, method):
     connection = connect(upstream(afterwards={"entering": 20.0}), **ON_FIRST_USE)

@@ -140,23 +140,38 @@ async def test_a_server_that_flaps_for_a_day_is_probed_ever_less_often_while_it_
     assert len(server.attempts) == 1
 
 
-async def test_s42_credentials_that_are_refused_later_on_end_the_connection(watched, registry):
+@pytest.mark.parametrize("status", [401, 403])
+async def test_s42_credentials_that_are_refused_later_on_end_the_connection(watched, registry, status):
     """Not for one request's sake: a check finds out whether they are refused for all."""
+    refused = refused_credentials(status)
     connection, server = await watched(health_check_interval=0)
     await connection.client.list_tools()
-    server.instead["tools/call"] = [refused_credentials()]
+    server.instead["tools/call"] = [refused]
     with pytest.raises(ToolCallError) as caught:
         await connection.client.call_tool("echo")
     assert (caught.value.context["cause"], caught.value.context["delivered"]) == ("auth", "no")
     await asyncio.sleep(0.01)
     assert registry.get_server("a").state == "ready"
-    server.instead["tools/call"] = refused_credentials()
-    server.instead["server/discover"] = refused_credentials()
+    server.instead["tools/call"] = refused
+    server.instead["server/discover"] = refused
     with pytest.raises(ToolCallError):
         await connection.client.call_tool("echo")
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(1)
     info = registry.get_server("a")
     assert (info.connected, info.state, info.connection_error) == (False, "auth_required", "HTTP 401")
+
+
+async def test_a_tool_that_is_always_refused_calls_for_one_check_a_second(watched, registry):
+    connection, server = await watched(health_check_interval=0)
+    await connection.client.list_tools()
+    before = server.asked["server/discover"]
+    server.instead["tools/call"] = refused_credentials(403)
+    for _ in range(1000):
+        with pytest.raises(ToolCallError):
+            await connection.client.call_tool("echo")
+        await asyncio.sleep(0.01)
+    assert server.asked["server/discover"] - before in {10, 11}
+    assert registry.get_server("a").state == "ready"
 
 
 async def test_refused_credentials_are_tried_rarely_whatever_is_asked(watched, registry, clock):

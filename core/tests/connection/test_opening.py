@@ -105,6 +105,23 @@ async def test_an_attempt_that_the_timeout_leaves_no_time_for_is_not_waited_for(
     assert clock() <= 1.001
 
 
+async def test_an_attempt_that_the_timeout_cuts_short_does_not_hide_why_the_one_before_it_failed(
+    connect, upstream, registry
+):
+    server = upstream({"fails": REFUSED}, {"silent": True})
+    fault = await connect(server, timeout=5).open()
+    assert (fault.reason, fault.cause) == ("connection refused", "refused")
+    assert registry.get_server("a").connection_error == "connection refused"
+    assert len(server.attempts) == 2
+
+
+async def test_later_attempts_have_their_full_time_and_speak_for_themselves(connect, upstream, registry):
+    connection = connect(upstream({"fails": REFUSED}, afterwards={"silent": True}), timeout=5, max_retries=0)
+    assert (await connection.open()).reason == "connection refused"
+    await asyncio.sleep(60)
+    assert registry.get_server("a").connection_error == "no answer within 5 s"
+
+
 async def test_s16_a_transport_that_cancels_the_task_that_entered_it_harms_no_caller(connect, upstream, registry):
     server = upstream({"silent": True})
     connection = connect(server, max_retries=0)

@@ -157,6 +157,36 @@ async def test_while_the_last_server_is_probed_the_others_wait_for_the_verdict(o
     assert all(outcome.resources for outcome in outcomes)
 
 
+async def test_s13_those_who_wait_for_a_probe_leave_a_server_alone_that_then_asks_for_it(opened):
+    connection, server = await opened()
+    server.instead["resources/list"] = BROKEN
+    await fails(connection, 5)
+    before = server.asked["resources/list"]
+    server.instead["resources/list"] = busy("60")
+    outcomes = await asyncio.gather(*(connection.client.list_resources() for _ in range(50)), return_exceptions=True)
+    assert server.asked["resources/list"] == before + 1
+    assert sorted(error.context["cause"] for error in outcomes) == ["busy"] * 49 + ["http"]
+
+
+async def test_who_waits_for_one_probe_after_another_waits_no_longer_than_its_own_time(opened, clock):
+    connection, server = await opened()
+    await connection.client.list_tools()
+    server.instead["resources/list"] = BROKEN
+    await fails(connection, 5)
+    server.instead = {"resources/list": ..., "tools/call": ...}
+    started = clock()
+    first = asyncio.create_task(connection.client.list_resources())
+    patient = asyncio.create_task(connection.client.call_tool("echo", timeout=100))
+    waiting = asyncio.create_task(connection.client.list_resources())
+    await asyncio.sleep(4)
+    first.cancel()
+    with pytest.raises(ResourceFetchError) as caught:
+        await waiting
+    assert caught.value.context["cause"] == "circuit_open"
+    assert clock() - started == pytest.approx(10, abs=0.01)
+    patient.cancel()
+
+
 async def test_the_last_server_gets_another_probe_if_the_caller_of_the_first_leaves(opened):
     connection, server = await opened()
     server.instead["resources/list"] = BROKEN
@@ -328,6 +358,17 @@ async def test_fifty_calls_of_a_forgotten_session_are_each_repeated_once(opened)
     assert [outcome.content[0].text for outcome in outcomes] == [f"scripted: {i}" for i in range(50)]
     assert server.server.requests["tools/call"] == 50
     assert len(server.attempts) == 2
+
+
+async def test_a_request_that_is_repeated_has_no_more_time_than_any_other(opened, clock):
+    connection, server = await opened(mode="legacy")
+    await connection.client.list_tools()
+    started = clock()
+    server.afterwards.entering = 6.0
+    server.instead["tools/call"] = [FORGOTTEN, ...]
+    with pytest.raises(ToolCallError):
+        await connection.client.call_tool("echo")
+    assert clock() - started == pytest.approx(10, abs=0.6)
 
 
 async def test_a_call_that_hangs_does_not_keep_a_forgotten_session_for_long(opened, clock):

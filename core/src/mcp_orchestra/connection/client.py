@@ -249,10 +249,13 @@ class ServerClient:
     ) -> ResultT:
         seconds = timeout if timeout is not None else self._connection.request_timeout
         with self._telemetry.span(method, server=self._connection.server_id, target=target):
+            clock = asyncio.get_running_loop().time
+            deadline = clock() + seconds
             outcome = await self._once(request, seconds)
-            # A forgotten session was refused before anything ran: with a new one the request may be repeated.
-            if isinstance(outcome, Fault) and outcome.cause == "session" and await self._connection.revive(seconds):
-                outcome = await self._once(request, seconds)
+            forgotten = isinstance(outcome, Fault) and outcome.cause == "session"
+            # It was refused before anything ran: with a new session the request may be repeated.
+            if forgotten and await self._connection.revive(deadline - clock()):
+                outcome = await self._once(request, deadline - clock())
             if isinstance(outcome, Fault):
                 raise self._error(method, target, outcome) from self._shown(outcome)
             return outcome

@@ -24,6 +24,8 @@ _CHECK_SECONDS = 5.0
 _JITTER = 0.2
 _SOONER = 0.2
 """The part of the interval after which one that has failed is asked again."""
+_DOUBTS_APART = 1.0
+"""Seconds between checks that doubts call for: one tool that is always refused must not double the requests."""
 _NEVER = float("inf")
 _AT_LEAST = 0.001
 
@@ -90,7 +92,7 @@ class HealthChecks:
         supervisor = self._supervisor
         circuit = supervisor.circuit
         if supervisor.doubted:
-            return max(supervisor.left_alone_until, self._checked_at)
+            return max(supervisor.left_alone_until, self._checked_at + _DOUBTS_APART)
         if not interval or circuit.probing:
             return _NEVER  # the end of the probe is news
         if circuit.until is not None:

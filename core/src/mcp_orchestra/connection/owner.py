@@ -130,6 +130,7 @@ class Connection:
             return _CLOSED
         if self._opened is not None and not self.given_up:
             return await asyncio.shield(self._opened)
+        self._pace.decided()  # what was asked of it after it had been given up hurries nothing now
         loop = asyncio.get_running_loop()
         self._opened = loop.create_future()
         self._next = loop.create_future()
@@ -229,13 +230,15 @@ class Connection:
     async def _connect_until_hopeless(self, opener: contextvars.Context, deadline: float) -> Fault:
         loop = asyncio.get_running_loop()
         attempts = 0
+        before: Fault | None = None
         if self.config.start == "on_first_use":
             await self._rest()
         while True:
             attempts += 1
             opening = not self._is_open
             seconds = deadline - loop.time() if opening else self.connect_timeout
-            fault = await self._connect_once(max(seconds, 0.0), opener if opening else contextvars.Context())
+            context = opener if opening else contextvars.Context()
+            before = fault = await self._connect_once(max(seconds, 0.0), context, before if opening else None)
             if fault.cause == "idle":
                 await self._rest()
                 continue
@@ -257,8 +260,11 @@ class Connection:
         self._settle(None)
         await self._pace.needed()
 
-    async def _connect_once(self, seconds: float, context: contextvars.Context) -> Fault:
-        """Connect, hold the connection, and return why there is none (any more)."""
+    async def _connect_once(self, seconds: float, context: contextvars.Context, before: Fault | None) -> Fault:
+        """Connect, hold the connection, and return why there is none (any more).
+
+        An attempt that ``seconds`` cut short says less than why the one ``before`` it failed, if there was one.
+        """
         self._services.registry.mark_disconnected(self.server_id, self._last_error(), state="connecting")
         self._attempt = attempt = Attempt(self.server_id, self._enter, context)
         self._pace.begin()
@@ -266,6 +272,8 @@ class Connection:
         try:
             outcome = await attempt.connected(seconds)
             if isinstance(outcome, Fault):
+                if before is not None and not attempt.ended:
+                    outcome = dataclasses.replace(before, retry_after=None)  # that has been waited for
                 fault = self._explain(outcome)
                 self._withdraw(fault)
                 self._announce()
@@ -368,13 +376,8 @@ class Connection:
             self._opened.set_result(fault)
 
     def _explain(self, fault: Fault) -> Fault:
-        """Add how the server's process ended and what it said last, if it has one and it ended."""
-        reason = fault.reason
-        if self.diagnostics.exit_code is not None:
-            reason = f"the process ended with status {self.diagnostics.exit_code}"
-            if last := next((line.strip() for line in reversed(self.diagnostics.tail()) if line.strip()), ""):
-                reason += f": {last[:200]}"
-        return dataclasses.replace(fault, reason=self._services.redact(reason))
+        """Say how the server's process ended and what it said last, if it has one and it ended."""
+        return dataclasses.replace(fault, reason=self._services.redact(self.diagnostics.ending or fault.reason))
 
     async def _on_message(self, message: object) -> None:
         if (change := change_told(message)) is not None:

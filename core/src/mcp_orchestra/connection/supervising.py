@@ -98,7 +98,7 @@ class Supervisor:
                 delivered="no",
             )
         try:
-            ticket = await self._ticket(started + seconds - _now())
+            ticket = await self._ticket(started + seconds)
             if isinstance(ticket, Fault):
                 return ticket
             left = started + seconds - _now()
@@ -142,20 +142,20 @@ class Supervisor:
         except TimeoutError:
             return
 
-    async def _ticket(self, seconds: float) -> Ticket | Fault:
-        if (refusal := self._refusal()) is not None:
-            return refusal
+    async def _ticket(self, deadline: float) -> Ticket | Fault:
         failures = self.circuit.failures
-        while (ticket := self.circuit.admit(early=True)) is None:
+        while (refusal := self._refusal()) is None:
+            if (ticket := self.circuit.admit(early=True)) is not None:
+                return ticket
             # The last of its kind, and a probe is under way: what that finds out holds for this request as well.
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout_at(deadline):
                     await self._decided.wait()
             except TimeoutError:
                 return self._circuit_open()
             if self.circuit.failures > failures:
                 return self._circuit_open()
-        return ticket
+        return refusal
 
     def _refusal(self) -> Fault | None:
         """Return why the server is not to be asked now, if it is not."""
@@ -245,7 +245,7 @@ class Supervisor:
             self._busy = fault
             self._doubt()
             return None
-        if fault.cause == "auth" and fault.status == 401:
+        if fault.cause == "auth" and fault.status is not None:
             self._doubt()
         if fault.cause in _NOBODYS or (fault.cause == "timeout" and not patient):
             return None

@@ -17,7 +17,9 @@ from mcp_orchestra.http.guard import GuardedBackend, GuardedProxy
 
 __all__ = ["carrier", "environment_proxy"]
 
-_KEEP_ALIVE: Final = 120.0  # seconds; httpx2's 5 would mean a new connection for most calls
+_KEEP_ALIVE: Final = 4.0
+"""Seconds for which an idle connection is used again. uvicorn and Node close theirs after 5: a tool call that crosses
+that on its way would be lost, and nobody could say whether the tool has run."""
 
 
 def carrier(url: str, rules: AddressRules, ca_file: str | None) -> httpx2.AsyncBaseTransport:

@@ -41,8 +41,8 @@ def plain_url(url: str) -> str:
 def http_client(endpoint: Endpoint[HttpOptionsT], handover: Handover | None = None) -> httpx2.AsyncClient:
     """Make the client for one server, to be entered and left by the transport that asked for it.
 
-    It trusts the system's certificate authorities and the configured ones, asks for uncompressed answers, keeps idle
-    connections for two minutes, has no limit on connections and no read timeout (core puts deadlines round every
+    It trusts the system's certificate authorities and the configured ones, asks for uncompressed answers, gives idle
+    connections up before servers do, has no limit on connections and no read timeout (core puts deadlines round every
     request, and event streams are silent for as long as they like), goes through the proxy that the environment names,
     connects to allowed addresses only, presents the configured credentials to the configured origin and nobody else,
     and isolates failures (`IsolatingTransport`).

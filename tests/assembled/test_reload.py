@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from contextlib import suppress
 
 import psutil
 import pytest
@@ -380,7 +379,9 @@ async def test_what_is_closed_is_not_reloaded(orchestrate, serving):
     assert caught.value.context["cause"] == "closed"
 
 
-async def test_s14_close_while_reloading_ends_both(orchestrate, serving, silent, at_rest):
+@pytest.fixture
+async def reloading(orchestrate, serving, silent, leftovers, until):
+    """Return an orchestrator with one server, and the task of a reload that waits for another one, which is silent."""
     port = free_port()
     silent(port)
     hanging = {"transport": "streamable-http", "url": f"http://127.0.0.1:{port}/mcp", "timeout": 60}
@@ -389,28 +390,28 @@ async def test_s14_close_while_reloading_ends_both(orchestrate, serving, silent,
         orchestrator, write = orchestrate({"a": fields})
         await orchestrator.initialize()
         write({"a": fields, "hanging": hanging})
-        reloading = asyncio.create_task(orchestrator.reload())
-        await asyncio.sleep(0.3)
+        task = asyncio.create_task(orchestrator.reload())
+        await until(lambda: "mcp-owner-hanging" in leftovers()["tasks"])
+    return orchestrator, task
+
+
+async def test_s14_close_while_reloading_ends_both(reloading, at_rest):
+    orchestrator, task = reloading
+    async with asyncio.timeout(10):
         async with asyncio.timeout(5):
             await orchestrator.close()
         with pytest.raises(MCPConnectionError) as caught:
-            await reloading
+            await task
         assert caught.value.context["cause"] == "closed"
         await at_rest("")
 
 
-async def test_a_reload_that_is_cancelled_leaves_everything_as_it_was(orchestrate, serving, silent, at_rest):
-    port = free_port()
-    silent(port)
-    hanging = {"transport": "streamable-http", "url": f"http://127.0.0.1:{port}/mcp", "timeout": 60}
+async def test_a_reload_that_is_cancelled_leaves_everything_as_it_was(reloading, at_rest):
+    orchestrator, task = reloading
     async with asyncio.timeout(20):
-        fields = await serving(ScriptedServer("a"))
-        orchestrator, write = orchestrate({"a": fields})
-        await orchestrator.initialize()
-        write({"a": fields, "hanging": hanging})
-        with suppress(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await orchestrator.reload()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
         await at_rest("a")
         assert [info.server_id for info in orchestrator.registry.get_all_servers()] == ["a"]
         assert list(await orchestrator.gather_all_resources()) == ["A"]

@@ -7,6 +7,8 @@ from collections import Counter
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_orchestra import Explanation, NoMCPAvailableError, ResourceFetchError, ToolCallError, ToolNotFoundError
+from mcp_orchestra.connection.backoff import Backoff
+from mcp_orchestra.testing.faults import FaultProxy, http, sick_server
 from mcp_orchestra.testing.servers import ScriptedServer, ServerProcess
 
 pytestmark = pytest.mark.anyio
@@ -283,6 +285,55 @@ async def test_a_server_whose_circuit_is_open_is_passed_over_until_it_is_the_las
     orchestrator.cache.invalidate()
     assert (await orchestrator.get_resources_for_domain("d"))["0"]["data"] == "a text 0"
     assert text(await orchestrator.read_resource("res://a/0")) == "a text 0"
+
+
+@pytest.mark.parametrize("asked", ["domain", "uri"])
+async def test_when_who_is_connected_fails_one_that_is_back_already_is_connected_and_asked(
+    configure, until, monkeypatch, asked
+):
+    monkeypatch.setattr(Backoff, "next", lambda self: 30.0)
+    async with (
+        asyncio.timeout(20),
+        sick_server().listening() as sick,
+        sick_server().listening() as well,
+        FaultProxy(well.url) as proxy,
+    ):
+        fields = {"transport": "streamable-http", "domains": ["d"]}
+        orchestrator = configure({"a": {**fields, "url": sick.url}, "b": {**fields, "url": proxy.url}})
+        await orchestrator.gather_all_resources()
+        await proxy.refuse()
+        proxy.reset()
+        b = orchestrator.registry.get_server("b")
+        await until(lambda: b.state == "backing_off")
+        await proxy.heal()
+        sick.answers.update({"resources/list": http.cut_body, "resources/read": http.cut_body})
+        if asked == "uri":
+            assert text(await orchestrator.read_resource("fault://0")) == "well"
+        else:
+            orchestrator.cache.invalidate()
+            assert list(await orchestrator.get_resources_for_domain("d")) == ["0"]
+        assert b.state == "ready"
+
+
+@pytest.mark.parametrize("servers", ["a", "ab"])
+@pytest.mark.parametrize("asked", ["domain", "uri"])
+async def test_an_error_has_the_facts_of_the_last_failure(configure, asked, servers):
+    faults = {"resources/list": http.endless_cursor, "resources/read": http.garbage}
+    async with asyncio.timeout(20), sick_server(faults).listening() as sick:
+        fields = {"transport": "streamable-http", "domains": ["d"], "url": sick.url}
+        orchestrator = configure(
+            dict.fromkeys(servers, fields) | {servers[-1]: {**fields, "name": "Last"}}, max_pages=5
+        )
+        await orchestrator.initialize()
+        asking = {"domain": orchestrator.get_resources_for_domain, "uri": orchestrator.read_resource}[asked]
+        with pytest.raises(ResourceFetchError) as caught:
+            await asking("d" if asked == "domain" else "fault://0")
+    error = caught.value
+    assert isinstance(error.__cause__, Exception)
+    assert [one["server_id"] for one in error.context["attempts"]] == list(servers)
+    expected = {"cause": "protocol"} if asked == "uri" else {"cause": "limit", "limit": "max_pages", "items": 5}
+    assert expected.items() <= error.context.items()
+    assert (error.context["server_id"], error.context["server"]) == (servers[-1], "Last")
 
 
 async def test_a_call_that_fails_names_who_was_passed_over(configure, serving):

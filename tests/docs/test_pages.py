@@ -2,14 +2,17 @@
 
 import importlib.util
 import re
+from dataclasses import fields
 from inspect import getdoc
 from pathlib import Path
 from typing import get_args
 
 import mcp_orchestra
 import pytest
-from mcp_orchestra import PluginManager, errors, hookspecs
+import yaml
+from mcp_orchestra import MCPConfig, PluginManager, errors, hookspecs
 from mcp_orchestra.cache import resources_key, templates_key, tools_key
+from mcp_orchestra.config.loader import bind_config
 from mcp_orchestra.testing.faults import StdioFault
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -75,3 +78,22 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
     pages = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if "examples" not in path.parts]
     assert [name for name in pages if f"- {name}\n" not in navigation] == []
+
+
+def test_every_state_is_told_on_the_page_about_servers_that_fail() -> None:
+    first_cells = re.findall(r"^\| (`[a-z_`, ]+`) \| (?:yes|no) \|", page("supervision.md"), re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(first_cells))) == sorted(get_args(mcp_orchestra.ServerState))
+
+
+def test_every_part_of_the_result_is_told_on_the_page_about_reloading() -> None:
+    told = re.findall(r"print\((.+)\)", page("reload.md"))[0]
+    assert re.findall(r"result\.(\w+)", told) == [field.name for field in fields(mcp_orchestra.ReloadResult)]
+
+
+@pytest.mark.parametrize("name", ["supervision.md", "cache-backends.md", "known-servers.md", "plugins/index.md"])
+def test_what_a_page_says_to_write_can_be_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD", "secret")
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page(name), re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        bind_config(MCPConfig.model_validate(yaml.safe_load(block)))

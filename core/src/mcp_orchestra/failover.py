@@ -77,6 +77,12 @@ class Failover:
     error: MCPOrchestratorException | None = None
     """How the last one failed."""
     _asked: set[str] = field(default_factory=set[str])
+    _ended: bool = False
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether some were passed over that may still be asked: nobody's failure has ended the question."""
+        return bool(self.passed_over) and not self._ended
 
     async def ask(
         self,
@@ -105,6 +111,7 @@ class Failover:
                     "attempt", number=len(self.attempts), server=info.server_id, cause=str(error.context.get("cause"))
                 )
                 if not may_ask_another(purpose(info), error):
+                    self._ended = True
                     return None
             else:
                 if answer is not None:

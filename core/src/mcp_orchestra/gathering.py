@@ -94,11 +94,11 @@ class Gatherer:
         candidates = self.router.order(Question(kind="domain", value=domain, key=key), enabled)
         failover = Failover()
         found = await self._first(candidates, failover) or await self._stale(candidates)
-        if found is None and not failover.attempts and await self.connections.revive(candidates):
-            found = await self._first(candidates, failover, last_resort=True)
+        if found is None and failover.may_go_on and await self.connections.revive(candidates):
+            found = await self._first(candidates, failover, last_resort=not failover.attempts)
         if found is not None:
             return found
-        if not failover.attempts:
+        if (error := failover.error) is None:
             states = self.connections.states()
             raise NoMCPAvailableError(
                 f"no server for the domain {domain!r} is connected",
@@ -111,8 +111,9 @@ class Gatherer:
         last = failover.attempts[-1]
         raise ResourceFetchError(
             f"no server could answer for the domain {domain!r}: {last['reason']}",
-            {"server": last["server"], "server_id": last["server_id"], "domain": domain, **failover.facts()},
-        )
+            {**error.context, "server": last["server"], "server_id": last["server_id"], "domain": domain}
+            | failover.facts(),
+        ) from error
 
     async def _cached(self) -> tuple[list[MCPServerInfo], dict[str, Answer]]:
         """Return the servers that belong into an answer, and what is cached of them."""

@@ -62,9 +62,14 @@ class Reader:
             return "owned read" if claims[info.server_id] == "lists it" else "read"
 
         answer = await failover.ask(candidates, one, purpose)
-        if answer is None and not failover.attempts:
-            await self.connections.revive(candidates)
-            answer = await failover.ask(candidates, lambda info: one(info, last_resort=True), purpose)
+        if answer is None and failover.may_go_on:
+            # After somebody's answer only those are waited for that are known to have it: most resources are nowhere.
+            if last_resort := not failover.attempts:
+                again = candidates
+            else:
+                again = [info for info in candidates if claims[info.server_id] != "may have it"]
+            await self.connections.revive(again)
+            answer = await failover.ask(again, lambda info: one(info, last_resort=last_resort), purpose)
         if answer is not None:
             return answer
         if (error := failover.error) is None:
@@ -77,7 +82,7 @@ class Reader:
         last = failover.attempts[-1]
         raise ResourceFetchError(
             f"no server could read {uri}: {last['reason']}",
-            {"server": last["server"], "server_id": last["server_id"], "uri": uri, **failover.facts()},
+            {**error.context, "server": last["server"], "server_id": last["server_id"], "uri": uri} | failover.facts(),
         ) from error
 
     async def claims(self, uri: str, servers: Sequence[MCPServerInfo]) -> dict[str, Claim]:

@@ -46,7 +46,8 @@ class Router:
     def __init__(self, default: RoutingPolicy, domains: Mapping[str, RoutingPolicy] = _NO_RULES) -> None:
         self._default = default
         self._domains = dict(domains)
-        self._overruled: set[int] = set()  # identities: a policy need not be hashable, and lives as long as this
+        # Identities, for a policy need not be hashable and lives as long as this; and whether a copy of it failed.
+        self._overruled: set[tuple[int, bool]] = set()
 
     def order(self, question: Question, servers: Sequence[MCPServerInfo]) -> list[MCPServerInfo]:
         """Return the servers in the order in which to ask them; never more, never fewer.
@@ -55,21 +56,7 @@ class Router:
             question: What somebody wants to know.
             servers: Those that could answer, with distinct ids.
         """
-        if len(servers) < 2:
-            return list(servers)
-        policy = self._policy(question)
-        ordered, fault = _asked(policy, question, servers)
-        if fault is not None and id(policy) not in self._overruled:
-            self._overruled.add(id(policy))
-            _logger.warning(
-                "the routing policy %s %s (asked for the %s %r): its answers are overruled by priority whenever that "
-                "happens",
-                type(policy).__qualname__,
-                fault,
-                question.kind,
-                question.value,
-            )
-        return ordered
+        return self._ordered(question, servers)
 
     def preview(self, question: Question, servers: Sequence[MCPServerInfo]) -> list[MCPServerInfo]:
         """Return the order that `order` would return next, without using up anybody's turn.
@@ -78,9 +65,26 @@ class Router:
             question: What somebody may want to know.
             servers: Those that could answer, with distinct ids.
         """
+        return self._ordered(question, servers, copied=True)
+
+    def _ordered(
+        self, question: Question, servers: Sequence[MCPServerInfo], *, copied: bool = False
+    ) -> list[MCPServerInfo]:
         if len(servers) < 2:
             return list(servers)
-        return _asked(self._policy(question), question, servers, copied=True)[0]
+        policy = self._policy(question)
+        ordered, fault = _asked(policy, question, servers, copied=copied)
+        if fault is not None and (id(policy), copied) not in self._overruled:
+            self._overruled.add((id(policy), copied))
+            _logger.warning(
+                "the routing policy %s %s (%s the %s %r): its answers are overruled by priority whenever that happens",
+                type(policy).__qualname__,
+                fault,
+                "copied to explain" if copied else "asked for",
+                question.kind,
+                question.value,
+            )
+        return ordered
 
     def _policy(self, question: Question) -> RoutingPolicy:
         return self._domains.get(question.value, self._default) if question.kind == "domain" else self._default

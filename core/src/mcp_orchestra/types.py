@@ -150,9 +150,10 @@ class Candidate:
 
 
 class RoutingPolicy(Protocol):
-    """Puts candidates into the order in which they are asked: pure and synchronous, on the event loop only.
+    """Puts candidates into the order in which they are asked: synchronous, quick, and on the event loop only.
 
-    To explain what it would do, core asks a deep copy of it, so that nobody's turn is used up.
+    It is asked for each question that has more than one candidate, and may remember what it answered. To explain what
+    it would do, core asks a deep copy of it, so that nobody's turn is used up.
     """
 
     def order(self, question: Question, candidates: Sequence[Candidate]) -> Sequence[Candidate]:

@@ -10,6 +10,10 @@ HERE = "tests/assembled/faults"
 ASSEMBLED = "tests/assembled"
 CONNECTION = "core/tests/connection"
 STDIO = "plugins/stdio/tests"
+BOUNDS = f"{ASSEMBLED}/test_bounds.py"
+CANARIES = f"{ASSEMBLED}/test_canaries.py"
+CREDENTIALS = f"{ASSEMBLED}/test_credentials.py"
+GUARD = "core/tests/test_http_guard.py"
 
 CONNECTIONS = {
     "close() in another task than connect()": [
@@ -23,6 +27,7 @@ CONNECTIONS = {
     "health flag lies": [
         f"{ASSEMBLED}/test_failures.py::test_s42_the_status_of_an_idle_killed_server_is_true_within_a_second",
         f"{ASSEMBLED}/test_failures.py::test_s42_a_killed_child_is_noticed_and_replaced",
+        f"{ASSEMBLED}/test_restarts.py::test_s42_a_killed_server_is_known_to_be_down_and_the_first_call_after_its_return_works",
     ],
     "caller cancelled": [
         f"{HERE}/test_connections.py::test_of_fifty_calls_the_one_that_is_cancelled_ends_and_its_server_gives_it_up",
@@ -46,23 +51,36 @@ CONNECTIONS = {
         f"{HERE}/test_http_and_content.py::test_an_http_server_that_misbehaves_costs_its_own_question_in_time",
         f"{HERE}/test_network.py::test_a_network_that_fails_costs_the_questions_on_their_way",
         f"{HERE}/test_processes.py::test_a_process_that_misbehaves_costs_its_own_question_in_time",
+        f"{BOUNDS}::test_an_answer_that_trickles_in_for_ever_ends_with_the_time_of_its_request",
+        f"{BOUNDS}::test_a_server_that_says_other_things_for_ever_does_not_put_the_deadline_off",
     ],
     "response with a foreign id": [
         f"{HERE}/test_http_and_content.py::test_an_http_server_that_misbehaves_costs_its_own_question_in_time",
         f"{HERE}/test_processes.py::test_a_process_that_misbehaves_costs_its_own_question_in_time",
+        f"{BOUNDS}::test_s23_an_answer_with_a_foreign_id_is_counted_and_its_request_ends_in_time",
     ],
     "connect storm / thundering reconnect": [
         f"{CONNECTION}/test_reconnecting.py::test_s13_fifty_servers_that_fail_together_do_not_come_back_in_step",
+        f"{CONNECTION}/test_reconnecting.py::test_servers_that_hang_hold_up_no_other",
+        f"{CONNECTION}/test_pacing.py::test_in_no_second_are_there_more_attempts_than_the_budget_has_twice",
+        f"{CONNECTION}/test_backoff.py::test_every_wait_is_a_part_of_a_bound_that_doubles_up_to_a_cap",
+        f"{CONNECTION}/test_health.py::test_checks_of_many_servers_are_not_in_step",
     ],
     "retries of non-idempotent calls": [
         f"{HERE}/test_network.py::test_a_call_whose_answer_is_lost_is_not_made_again",
         f"{HERE}/test_http_and_content.py::test_a_tool_that_calls_itself_harmless_is_not_repeated_for_that",
         f"{ASSEMBLED}/test_delivery.py::test_a_tool_that_has_run_is_not_run_again_whatever_its_server_answers",
         f"{ASSEMBLED}/test_tools.py::test_a_call_that_may_have_run_is_not_repeated_anywhere",
+        f"{ASSEMBLED}/test_failover.py::test_of_200_calls_of_an_unsafe_tool_none_runs_twice_though_a_replica_is_killed",
+        f"{ASSEMBLED}/test_routing.py::test_a_call_that_may_have_run_is_repeated_only_if_its_servers_configuration_says_so",
     ],
     "flapping server": [
         f"{CONNECTION}/test_reconnecting.py::"
         "test_a_server_that_dies_after_every_handshake_is_connected_ever_less_often",
+        f"{CONNECTION}/test_supervising.py::test_s42_five_failures_open_the_circuit_of_a_server_that_stays_connected",
+        f"{CONNECTION}/test_supervising.py::test_after_its_time_exactly_one_request_finds_out_whether_it_is_back",
+        f"{CONNECTION}/test_supervising.py::test_the_last_server_of_a_domain_is_asked_though_its_circuit_is_open",
+        f"{CONNECTION}/test_health.py::test_a_server_that_flaps_for_a_day_is_probed_ever_less_often_while_it_is_down",
     ],
     "all down": [
         f"{ASSEMBLED}/test_life_cycle.py::test_s11_fail_fast_names_the_failed_and_closes_the_rest",
@@ -75,6 +93,7 @@ PROCESSES = {
     "kill -9, exit(3), half a line then death": [
         f"{HERE}/test_processes.py::test_a_process_that_misbehaves_costs_its_own_question_in_time",
         f"{ASSEMBLED}/test_change_notices.py::test_s33_a_server_that_was_restarted_is_asked_anew_and_tells_anew",
+        f"{CONNECTION}/test_first_use.py::test_a_process_that_ends_at_once_is_started_ten_times_a_minute_at_most",
     ],
     "ignores EOF and SIGTERM": [
         f"{HERE}/test_processes.py::"
@@ -99,23 +118,31 @@ PROCESSES = {
     ],
     "garbage line instead of an answer": [
         f"{HERE}/test_processes.py::test_a_process_that_misbehaves_costs_its_own_question_in_time",
+        f"{BOUNDS}::test_s42_what_is_no_message_is_counted_and_the_first_of_it_is_shown_redacted",
+        f"{BOUNDS}::test_a_server_that_writes_nothing_but_garbage_is_let_go_of",
     ],
     "invalid UTF-8": [
         f"{HERE}/test_processes.py::test_a_process_that_misbehaves_costs_its_own_question_in_time",
         f"{STDIO}/test_talking.py::test_invalid_utf_8_is_replaced_and_the_connection_goes_on",
+        f"{BOUNDS}::test_s23_bytes_that_are_not_utf_8_are_replaced_and_the_next_request_works",
     ],
     "50 at once": [
         f"{STDIO}/test_talking.py::test_fifty_servers_come_and_go",
         f"{CONNECTION}/test_spawning.py::test_s10_at_most_sixteen_processes_are_being_started",
+        "tests/soak/test_many_servers.py::test_s14_a_hundred_servers_come_and_go_without_a_trace",
     ],
     "connect cancelled": [
         f"{ASSEMBLED}/test_life_cycle.py::test_s15_cancelling_the_entry_of_a_session_leaves_nothing",
         f"{STDIO}/test_connecting.py::test_s10_a_silent_server_can_be_given_up_at_any_time_and_is_gone_then",
     ],
-    "environment leak": [f"{ASSEMBLED}/test_secrets_and_logs.py::test_a_child_sees_only_a_minimal_environment"],
+    "environment leak": [
+        f"{ASSEMBLED}/test_secrets_and_logs.py::test_a_child_sees_only_a_minimal_environment",
+        f"{STDIO}/test_connecting.py::test_the_environment_is_minimal_and_holds_what_was_configured",
+    ],
     "command injection / config-to-RCE": [
         f"{HERE}/test_processes.py::test_a_command_is_never_given_to_a_shell",
         f"{STDIO}/test_connecting.py::test_a_missing_command_is_not_found_and_not_tried_again",
+        "core/tests/config/test_security.py::test_any_other_command_is_refused_naming_the_field_and_the_rule",
     ],
 }
 
@@ -124,30 +151,41 @@ CONTENT = {
         f"{HERE}/test_http_and_content.py::"
         "test_s23_a_message_of_fifty_megabytes_costs_neither_memory_nor_time_of_others",
         f"{HERE}/test_http_and_content.py::test_an_http_server_that_misbehaves_costs_its_own_question_in_time",
+        f"{BOUNDS}::test_s23_an_answer_that_is_too_large_costs_its_own_request_only",
+        f"{BOUNDS}::test_s23_a_hundred_thousand_tools_on_one_page_hold_nobody_up",
     ],
     "gzip bomb": [
         f"{HERE}/test_http_and_content.py::"
         "test_s23_a_message_of_fifty_megabytes_costs_neither_memory_nor_time_of_others",
+        f"{BOUNDS}::test_s23_a_bomb_costs_no_more_memory_than_an_answer_may_have",
     ],
     "endless cursor / same cursor": [
         f"{HERE}/test_http_and_content.py::test_an_http_server_that_misbehaves_costs_its_own_question_in_time",
         f"{CONNECTION}/test_listing.py::test_s23_a_listing_of_more_than_max_pages_is_an_error_that_names_the_limit",
         f"{CONNECTION}/test_listing.py::test_s23_a_listing_of_more_than_max_items_is_an_error_that_names_the_limit",
+        f"{BOUNDS}::test_s23_a_listing_without_end_is_an_error_and_its_beginning_is_not_passed_off_as_the_whole",
     ],
     "empty-string cursor": [f"{HERE}/test_http_and_content.py::test_s22_an_empty_text_is_a_cursor"],
     "malformed shapes": [
         f"{HERE}/test_http_and_content.py::test_an_http_server_that_misbehaves_costs_its_own_question_in_time",
         f"{HERE}/test_processes.py::test_a_process_that_misbehaves_costs_its_own_question_in_time",
         "core/tests/connection/test_faults.py::test_s6_a_malformed_answer_is_explained_by_its_place_not_by_its_value",
+        f"{BOUNDS}::test_s23_a_malformed_item_costs_itself_and_not_the_listing",
+        f"{BOUNDS}::test_a_resource_that_is_listed_in_a_malformed_way_does_not_keep_the_others_from_being_cached",
     ],
     "100k-deep JSON": [
         f"{HERE}/test_processes.py::test_json_of_any_depth_costs_its_own_question",
         f"{HERE}/test_http_and_content.py::test_an_http_server_that_misbehaves_costs_its_own_question_in_time",
+        f"{BOUNDS}::test_s23_json_of_any_depth_is_the_error_of_its_request_at_once",
     ],
-    "NaN in JSON": ["plugins/fastapi/tests/test_router.py::test_a_number_that_json_does_not_have_becomes_null"],
+    "NaN in JSON": [
+        "plugins/fastapi/tests/test_router.py::test_a_number_that_json_does_not_have_becomes_null",
+        f"{BOUNDS}::test_s23_a_number_that_json_does_not_have_never_reaches_a_caller",
+    ],
     "duplicate names in one server": [
         "core/tests/test_catalogue.py::test_what_a_server_lists_twice_is_one_tool",
         f"{ASSEMBLED}/test_resources.py::test_s22_resources_that_share_a_name_are_kept_under_their_uris",
+        f"{BOUNDS}::test_the_first_of_a_servers_tools_with_one_name_counts",
     ],
     "same name on two servers": [
         f"{ASSEMBLED}/test_tools.py::test_tools_that_two_servers_share_are_prefixed_and_others_not",
@@ -182,6 +220,7 @@ NETWORK = {
     "redirects": [
         f"{HERE}/test_http_and_content.py::test_off_the_origin_no_request_and_no_credentials_arrive",
         "core/tests/test_http_isolation.py::test_a_redirect_to_another_origin_is_not_followed_and_gets_no_credentials",
+        f"{CREDENTIALS}::test_a_redirect_to_another_origin_is_named_and_gets_no_token",
     ],
     "header injection": [
         "core/tests/test_http_options.py::"
@@ -189,11 +228,34 @@ NETWORK = {
     ],
     "secrets in errors": [
         f"{ASSEMBLED}/test_secrets_and_logs.py::test_s6_no_secret_reaches_a_status_log_error_or_repr",
+        f"{CANARIES}::test_s6_no_secret_comes_out_of_a_failure",
+        f"{CANARIES}::test_s6_no_secret_comes_out_of_the_web_application_or_the_command",
+        f"{CANARIES}::test_s6_a_secret_in_the_wrong_place_is_not_shown",
     ],
     "${ENV}": [
         "core/tests/config/test_placeholders.py::test_s6_a_placeholder_stands_for",
         "core/tests/config/test_placeholders.py::test_s6_every_unset_variable_is_reported_at_once",
         "core/tests/config/test_placeholders.py::test_s6_keys_are_never_expanded",
+    ],
+    "SSRF through OAuth discovery": [
+        f"{CREDENTIALS}::test_a_server_cannot_lead_discovery_inside_the_network",
+        f"{CREDENTIALS}::test_a_server_cannot_send_the_client_secret_to_another_authorization_server",
+        f"{GUARD}::test_what_is_inside_is_not_connected_to_however_it_is_named",
+        f"{GUARD}::test_a_name_that_is_pointed_elsewhere_after_it_was_checked_leads_to_the_checked_address",
+        f"{GUARD}::test_a_configured_name_that_was_public_and_is_pointed_inside_is_blocked",
+    ],
+    "token passthrough": [
+        f"{CANARIES}::test_nothing_of_a_caller_s_request_is_passed_upstream",
+    ],
+    "cross-client leak": [
+        "plugins/streamable-http/tests/test_transport.py::test_a_hundred_calls_at_once_each_get_their_own_answer",
+        "plugins/sse/tests/test_transport.py::test_a_hundred_calls_at_once_each_get_their_own_answer",
+        f"{STDIO}/test_connecting.py::test_a_hundred_calls_at_once_each_get_their_own_answer",
+        f"{ASSEMBLED}/test_cache_sharing.py::test_s33_nobody_is_served_what_another_principal_was_told",
+    ],
+    "internals in HTTP errors": [
+        "plugins/fastapi/tests/test_router.py::test_an_unforeseen_error_shows_nothing_but_its_id",
+        "plugins/fastapi/tests/test_router.py::test_a_failed_fetch_is_a_bad_gateway_that_does_not_quote_the_server",
     ],
 }
 

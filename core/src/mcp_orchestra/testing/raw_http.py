@@ -82,11 +82,20 @@ class RawServer:
         self.connections: int = 0
         """How many connections were made."""
         self.url: str = ""
+        self._mistakes: list[Exception] = []
 
     @contextlib.asynccontextmanager
     async def listening(self, port: int = 0) -> AsyncGenerator["RawServer", None]:
-        """Listen on a loopback port for the length of the block."""
+        """Listen on a loopback port for the length of the block.
+
+        Args:
+            port: Which one; any that is free by default.
+
+        Raises:
+            ExceptionGroup: Of the mistakes in the test's own answers, which would look like faults of a server.
+        """
         serving: set[asyncio.Task[None]] = set()
+        self._mistakes.clear()
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.connections += 1
@@ -104,6 +113,8 @@ class RawServer:
                 task.cancel()
             await asyncio.gather(*serving, return_exceptions=True)
             await listener.wait_closed()
+        if self._mistakes:
+            raise ExceptionGroup("answers of the test's own server that are none", self._mistakes)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -111,7 +122,13 @@ class RawServer:
                 self.requests.append(request)
                 name = request.message.get("method", request.method)
                 answer = self.answers.get(name, raw_answer(404))
-                data = answer(request) if callable(answer) else answer
+                try:
+                    data = answer(request) if callable(answer) else answer
+                    if callable(data):
+                        raise TypeError(f"the answer to {name} is a function that makes answers: call it")
+                except Exception as mistake:  # noqa: BLE001  # a test's own code; it must not look like a sick server
+                    self._mistakes.append(mistake)
+                    return
                 if data is None:
                     await reader.read()  # until the client gives up
                     return

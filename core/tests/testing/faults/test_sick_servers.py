@@ -109,3 +109,18 @@ def test_a_status_has_its_headers():
     assert b"429" in http.status(429, retry_after="7")
     assert b"retry-after: 7" in http.status(429, retry_after="7")
     assert raw_answer(307, location="http://b/") == http.redirect("http://b/")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (http.huge_body, "the answer to tools/call is a function that makes answers: call it"),
+        (lambda _: 1 // 0, "zero"),
+    ],
+)
+async def test_a_mistake_in_an_answer_is_not_taken_for_a_fault_of_the_server(answer, said):
+    async with asyncio.timeout(10):
+        with pytest.raises(ExceptionGroup) as caught:
+            async with sick_server({"tools/call": answer}).listening() as server:
+                assert await asked(server, "tools/call") == b""
+    assert said in str(caught.value.exceptions[0])

@@ -1,9 +1,16 @@
+import asyncio
+
 import pytest
 from mcp_orchestra import MCPConfig, MCPOrchestrator, ToolCallError
 from mcp_orchestra.testing.faults import FaultProxy, http, sick_command, sick_server
 from mcp_orchestra.testing.servers import ScriptedServer, serve
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
 
 
 def connected(**fields):
@@ -13,6 +20,7 @@ def connected(**fields):
 
 async def test_a_network_that_loses_the_answer():
     async with (
+        asyncio.timeout(30),
         serve(ScriptedServer()) as url,
         FaultProxy(url) as proxy,
         connected(transport="streamable-http", url=proxy.url) as orchestrator,
@@ -27,6 +35,7 @@ async def test_a_network_that_loses_the_answer():
 
 async def test_a_server_over_http_that_cuts_its_answer():
     async with (
+        asyncio.timeout(30),
         sick_server({"tools/call": http.cut_body}).listening() as server,
         connected(transport="streamable-http", url=server.url) as orchestrator,
     ):
@@ -36,6 +45,6 @@ async def test_a_server_over_http_that_cuts_its_answer():
 
 async def test_a_process_that_crashes_in_the_middle_of_a_call():
     command, *args = sick_command("crashes", on="tools/call")
-    async with connected(transport="stdio", command=command, args=args) as orchestrator:
+    async with asyncio.timeout(30), connected(transport="stdio", command=command, args=args) as orchestrator:
         with pytest.raises(ToolCallError, match="the connection was closed"):
             await orchestrator.call_tool("echo")

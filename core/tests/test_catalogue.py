@@ -226,6 +226,68 @@ async def test_a_server_that_is_down_keeps_the_names_of_its_tools():
     assert await call(tools, "b__echo") == "b/echo"
 
 
+async def test_a_server_that_is_down_is_connected_again_for_a_tool_that_only_it_has():
+    class Reviving(Servers):
+        async def revive(self, servers):
+            for info in servers:
+                tools.registry.mark_connected(info.server_id, self[info.server_id])
+            return True
+
+    a, b = Server("a", "echo"), Server("b", "count")
+    tools = catalogue(a, b)
+    await tools.tools()
+    tools.registry.mark_disconnected("a", "refused")
+    with pytest.raises(ToolCallError, match="is connected") as caught:
+        await call(tools, "echo")
+    assert not isinstance(caught.value, ToolNotFoundError)
+    assert (caught.value.context["cause"], caught.value.context["delivered"]) == ("lost", "no")
+    tools.connections = Reviving(tools.connections)
+    assert await call(tools, "echo") == "a/echo"
+    assert (a.listed, b.listed) == (1, 1)
+
+
+async def test_a_server_that_does_not_list_its_tools_soon_holds_up_no_call_of_what_another_one_has(monkeypatch):
+    monkeypatch.setattr("mcp_orchestra.catalogue._PATIENCE_SECONDS", 0.05)
+    good, slow = Server("good", "echo"), Server("slow", "count")
+    gate, collect = asyncio.Event(), slow.collect_tools
+    asked = 0
+
+    async def collect_tools():
+        nonlocal asked
+        asked += 1
+        await gate.wait()
+        return await collect()
+
+    slow.collect_tools = collect_tools
+    tools = catalogue(good, slow)
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            assert await call(tools, "echo") == "good/echo"
+        assert asked == 1  # it was waited for once
+        calling = asyncio.create_task(call(tools, "count"))  # this may be where only the slow one can say
+        while asked == 1:
+            await asyncio.sleep(0)
+        gate.set()
+        assert await calling == "slow/count"
+
+
+async def test_a_server_that_lists_its_tools_late_is_still_called_for_those_it_had(monkeypatch):
+    monkeypatch.setattr("mcp_orchestra.catalogue._PATIENCE_SECONDS", 0.05)
+    first, second = Server("first", "echo"), Server("second", "echo")
+    tools = catalogue(first, second)
+    await tools.tools()
+    tools.cache.invalidate("tools:first")
+
+    async def collect_tools():
+        await asyncio.Event().wait()
+
+    first.collect_tools = collect_tools
+    async with asyncio.timeout(10):
+        with pytest.raises(ToolNotFoundError, match="several servers"):
+            await call(tools, "echo")
+        assert await call(tools, "echo", question=Question(kind="domain", value="d")) == "first/echo"
+
+
 async def test_looking_for_a_tool_takes_no_longer_than_the_call_may():
     server = Server("a", "echo")
 

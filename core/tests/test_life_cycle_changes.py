@@ -98,6 +98,25 @@ async def test_s14_a_stop_ends_a_change_that_is_under_way(engine):
     assert engine.diary[2:] == ["one over new", "stop new", "stop new done"]
 
 
+async def test_s14_a_change_that_cleans_up_and_what_runs_end_at_the_same_time(engine):
+    """Each may take nearly as long as closing may."""
+    await engine.life.bring_up()
+
+    async def work(_running: str | None) -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await engine.write("clean up")
+
+    changing = asyncio.create_task(engine.life.change(work))
+    await asyncio.sleep(0.5)
+    await engine.life.take_down()
+    assert set(engine.diary[2:4]) == {"clean up", "stop new"}
+    assert set(engine.diary[4:]) == {"clean up done", "stop new done"}
+    with pytest.raises(MCPConnectionError):
+        await changing
+
+
 async def test_who_is_cancelled_cancels_his_change_and_no_other(engine):
     await engine.life.bring_up()
     first, second = (asyncio.create_task(engine.turn(name)) for name in ("one", "two"))

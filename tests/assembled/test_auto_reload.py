@@ -48,6 +48,28 @@ async def test_a_file_that_is_written_is_reloaded(watched, until, caplog):
         await until(lambda: "the configuration was reloaded: added b; 1 unchanged" in caplog.messages)
 
 
+@pytest.mark.parametrize("loaded_by", ["managed_session", "reload"])
+async def test_a_file_that_was_written_after_it_was_loaded_is_reloaded(watched, until, loaded_by):
+    """Connecting takes its time, and so does a reload: what is written meanwhile must not wait for the next change."""
+    orchestrator, text = watched
+    if loaded_by == "reload":
+        orchestrator.config_path.write_text(text("a", "c"))
+        await orchestrator.reload()
+    orchestrator.config_path.write_text(text("a", "b"))
+    async with asyncio.timeout(20), auto_reload(orchestrator):
+        await until(lambda: ids(orchestrator) == ["a", "b"])
+
+
+async def test_a_file_that_is_written_while_it_is_watched_and_not_yet_loaded_is_reloaded(watched, until):
+    orchestrator, text = watched
+    later = MCPOrchestrator(orchestrator.config_path)
+    async with asyncio.timeout(20), auto_reload(later):
+        later.load_configuration()
+        later.config_path.write_text(text("b"))
+        await until(lambda: ids(later) == ["b"])
+    await later.close()
+
+
 async def test_a_file_that_is_replaced_is_reloaded(watched, until, tmp_path):
     orchestrator, text = watched
     path = orchestrator.config_path

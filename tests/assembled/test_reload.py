@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import signal
+from contextlib import AsyncExitStack, suppress
 
 import psutil
 import pytest
@@ -229,6 +232,93 @@ async def test_a_gather_under_way_answers_for_the_servers_that_there_were(orches
         assert texts(await under_way) == ["old text 0"]
         # What the old server said last is not what is cached of the new one.
         assert texts(await orchestrator.gather_all_resources()) == ["new text 0"]
+
+
+@pytest.mark.parametrize("transport", ["stdio", "streamable-http", "sse"])
+async def test_s24_a_call_runs_once_though_its_server_is_killed_while_it_is_replaced(
+    orchestrate, serving, stdio, pid, transport
+):
+    spare = ScriptedServer("spare")
+    async with asyncio.timeout(40), AsyncExitStack() as stack:
+        victim = stdio(name="victim")
+        if transport != "stdio":
+            process = await stack.enter_async_context(ServerProcess(transport))
+            victim = {"transport": transport, "url": process.url}
+        victim |= {"domains": ["d"], "priority": 1}
+        others = {"spare": {**await serving(spare), "domains": ["d"], "priority": 2}}
+        orchestrator, write = orchestrate({"victim": victim, **others})
+        await orchestrator.initialize()
+        await orchestrator.list_tools()
+        killed, info = await pid(orchestrator, "victim"), orchestrator.registry.get_server("victim")
+        calls = [asyncio.create_task(orchestrator.call_tool("slow", {"seconds": 60}, domain="d")) for _ in range(3)]
+        while info.in_flight < 3:
+            await asyncio.sleep(0.01)
+        write({"victim": {**victim, "request_timeout": 11}, **others})
+        reloading = asyncio.create_task(orchestrator.reload())
+        await asyncio.sleep(0)
+        os.kill(killed, signal.SIGKILL)
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [getattr(one, "context", {}).get("delivered") for one in outcomes] == ["maybe"] * 3
+        assert spare.requests["tools/call"] == 0
+        assert (await reloading).changed == ("victim",)
+        assert not (await orchestrator.call_tool("echo", domain="d")).is_error
+
+
+async def test_a_question_of_many_requests_finishes_however_long_it_takes(orchestrate, serving, at_rest):
+    class Slow(ScriptedServer):
+        async def _read_resource(self, ctx, params):
+            await asyncio.sleep(0.5)
+            return await super()._read_resource(ctx, params)
+
+    slow, other = Slow("slow", resources=32), ScriptedServer("other")  # read eight at a time, that takes two seconds
+    async with asyncio.timeout(20):
+        a, b = {**await serving(slow), "request_timeout": 1}, await serving(other)
+        orchestrator, write = orchestrate({"a": a, "b": b})
+        await orchestrator.initialize()
+        under_way = asyncio.create_task(orchestrator.gather_all_resources())
+        while not slow.requests["resources/list"]:
+            await asyncio.sleep(0.01)
+        write({"b": b})
+        assert (await orchestrator.reload()).removed == ("a",)
+        assert sorted(texts(await under_way)) == sorted(f"slow text {number}" for number in range(32))
+        await at_rest("b")
+
+
+async def test_whoever_uses_a_client_that_was_replaced_has_the_time_of_one_request(orchestrate, serving, at_rest):
+    a, b = ScriptedServer("a"), ScriptedServer("b")
+    async with asyncio.timeout(20):
+        fields = {"a": {**await serving(a), "request_timeout": 1}, "b": await serving(b)}
+        orchestrator, write = orchestrate(fields)
+        await orchestrator.initialize()
+        client = orchestrator.registry.get_server("a").client
+        call = asyncio.create_task(client.call_tool("slow", {"seconds": 60}, timeout=90))
+        while not a.requests["tools/call:slow"]:
+            await asyncio.sleep(0.01)
+        write({"b": fields["b"]})
+        await orchestrator.reload()
+        await at_rest("b")
+        with pytest.raises(ToolCallError):
+            await call
+
+
+async def test_a_name_that_passes_on_during_a_gather_costs_no_server_its_entry(orchestrate, serving):
+    first, second = ScriptedServer("first", resources=1), ScriptedServer("second", resources=1)
+    async with asyncio.timeout(20):
+        a, b = await serving(first), await serving(second)
+        orchestrator, write = orchestrate({"a": a, "b": b})
+        await orchestrator.initialize()
+        first.gate.clear()
+        under_way = asyncio.create_task(orchestrator.gather_all_resources())
+        while not first.requests["resources/list"]:
+            await asyncio.sleep(0.01)
+        write({"b": {**b, "name": "A"}})
+        await orchestrator.reload()
+        first.gate.set()
+        gathered = await under_way
+    assert {name: [one["data"] for one in part["resources"].values()] for name, part in gathered.items()} == {
+        "A": ["first text 0"],
+        "B": ["second text 0"],
+    }
 
 
 async def test_what_is_asked_late_of_a_server_that_was_replaced_is_not_cached(orchestrate, serving):

@@ -1,6 +1,8 @@
 """Listing and calling tools, and reading one resource: beyond the document, with the same promises."""
 
 import asyncio
+import os
+import signal
 
 import pytest
 from mcp_orchestra import (
@@ -79,6 +81,20 @@ async def test_a_tool_that_appeared_after_the_listing_is_found(configure, servin
     assert [tool.name for tool in await orchestrator.list_tools()] == ["echo"]
     server.tools.append("count")
     assert text(await orchestrator.call_tool("count")) == "1"
+
+
+async def test_a_tool_whose_only_server_was_killed_is_called_there_again_although_others_are_connected(
+    configure, serving, stdio, until
+):
+    async with asyncio.timeout(30):
+        other = await serving(ScriptedServer("other", tools=["echo"]))
+        orchestrator = configure({"killed": stdio(name="killed", tools="pid"), "other": other})
+        first = int((await orchestrator.call_tool("pid")).content[0].text)
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: not orchestrator.registry.get_server("killed").connected)
+        explained = await orchestrator.explain(tool="pid")
+        assert (explained.answers, "first try to connect" in explained.why) == (None, True)
+        assert int((await orchestrator.call_tool("pid")).content[0].text) != first
 
 
 async def test_what_a_tool_reports_is_a_result_and_asks_nobody_else(configure, serving):

@@ -43,6 +43,10 @@ _FIELDS = {"name", "title", "description", "input_schema", "output_schema", "ann
 _NO_NAMES: frozenset[str] = frozenset()
 _SECOND_LOOK_SECONDS = 5.0
 """So often the servers are asked anew for a tool that none seems to have: made-up names must not keep them busy."""
+_PATIENCE_SECONDS = 2.0
+"""So long a call waits for the listing of one server if another one has the tool."""
+_REST_SECONDS = 30.0
+"""So long a server that did not list its tools in time holds up no other call of what another one has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,8 @@ class _Listed:
     answers: dict[str, Answer] = field(default_factory=dict[str, Answer])
     names: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     failures: dict[str, MCPOrchestratorException] = field(default_factory=dict[str, MCPOrchestratorException])
+    late: bool = False
+    """Whether one did not say so soon; its claim stands for it."""
 
     def having(self, names: Sequence[str], servers: Sequence[MCPServerInfo]) -> tuple[list[MCPServerInfo], str]:
         """Return the servers that have a tool of the first of these names that any has, and that name."""
@@ -96,6 +102,7 @@ class Catalogue:
     names: Derived[frozenset[str]] = field(default_factory=lambda: Derived(_names_in))
     """The names of each server's tools, when they were last listed: its claim on them while it is down."""
     _looked_again_at: float = float("-inf")
+    _resting: dict[str, float] = field(default_factory=dict[str, float])
 
     def adopt(self, other: "Catalogue", server_ids: Iterable[str]) -> None:
         """Know which names these servers have claimed, from a catalogue that knew them before."""
@@ -222,20 +229,28 @@ class Catalogue:
     ) -> tuple[list[MCPServerInfo], str]:
         """Return the servers that have the tool, and its own name there; a tool may carry the id of its server.
 
-        There is a second look at fresh listings if none seems to have it.
+        Those that had it when they were last seen, and are down, are connected again if none else has it. There is a
+        second look at fresh listings if none seems to have it.
         """
+        names = (tool, name)
         reachable = [info for info in servers if info.available]
-        if not reachable:
-            await self.connections.revive(servers)
+        listed = await self._listed(reachable, patience=_PATIENCE_SECONDS)
+        found, own = listed.having(names, reachable)
+        absent = [info for info in servers if not (info.available or self.claim(info).isdisjoint(names))]
+        again = listed.late
+        if not found and (absent or not reachable):
+            again |= await self.connections.revive(absent or servers)
             reachable = [info for info in servers if info.available]
-        listed = await self._listed(reachable)
-        found, own = listed.having((tool, name), reachable)
-        if not found and not listed.failures and self._may_look_again():
+            absent = [info for info in absent if not info.available]
+        if not found and again:
+            listed = await self._listed(reachable)
+            found, own = listed.having(names, reachable)
+        if not found and not absent and not listed.failures and self._may_look_again():
             listed = await self._listed(reachable, refresh=True)
-            found, own = listed.having((tool, name), reachable)
+            found, own = listed.having(names, reachable)
         if found:
             return found, own
-        if servers and not reachable:
+        if absent or (servers and not reachable):
             raise ToolCallError(
                 f"no server that could have the tool {name!r} is connected",
                 {"tool": name, "delivered": "no", "cause": "lost", "servers": dict(self.connections.states())},
@@ -260,8 +275,22 @@ class Catalogue:
         self._looked_again_at = now
         return True
 
-    async def _listed(self, servers: Sequence[MCPServerInfo], *, refresh: bool = False, counts: bool = True) -> _Listed:
-        """Return each server's tools, or why it cannot list them."""
+    async def _listed(
+        self,
+        servers: Sequence[MCPServerInfo],
+        *,
+        patience: float | None = None,
+        refresh: bool = False,
+        counts: bool = True,
+    ) -> _Listed:
+        """Return each server's tools, or why it cannot list them.
+
+        Args:
+            servers: Whom to ask.
+            patience: Seconds to wait for each; as long as a request may take by default.
+            refresh: Whether to ask also for what is cached.
+            counts: Whether the cache counts this.
+        """
         keys = {info.server_id: tools_key(info.server_id) for info in servers}
         if refresh:
             for key in keys.values():
@@ -277,15 +306,26 @@ class Catalogue:
 
         async def ask(info: MCPServerInfo) -> None:
             try:
-                take(info, await self._ask(info, keys[info.server_id]))
+                async with asyncio.timeout(patience):
+                    take(info, await self._ask(info, keys[info.server_id]))
+            except TimeoutError:
+                self._resting[info.server_id] = asyncio.get_running_loop().time() + _REST_SECONDS
+                be_late(info)
             except MCPOrchestratorException as error:
                 logger.warning("%s", error.message)
                 listed.failures[info.server_id] = error
 
+        def be_late(info: MCPServerInfo) -> None:
+            listed.late = True
+            listed.names[info.server_id] = self.claim(info)
+
+        now = asyncio.get_running_loop().time()
         missing: list[MCPServerInfo] = []
         for info in servers:
             if (answer := cached.get(keys[info.server_id])) is not None:
                 take(info, answer)
+            elif patience is not None and now < self._resting.get(info.server_id, now):
+                be_late(info)
             else:
                 missing.append(info)
         await run_all(map(ask, missing))

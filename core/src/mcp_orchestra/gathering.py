@@ -66,11 +66,12 @@ class Gatherer:
         if len(answers) == len(servers) and (granted := self.cache.grant(ticket, answers)) is not None:
             self._assembled = _assemble(granted, version, servers, answers)
             return Handout(self._assembled.shared, self._assembled.copies)
+        names = [info.name for info in servers]  # a reload may give one of them another's while they are asked
         missing = [info for info in servers if resources_key(info.server_id) not in answers]
         fetched = dict(zip((i.server_id for i in missing), await run_all(map(self._entry, missing)), strict=True))
         return {
-            info.name: fetched.get(info.server_id) or _entry(info, answers[resources_key(info.server_id)])
-            for info in servers
+            name: fetched.get(info.server_id) or _entry(info, answers[resources_key(info.server_id)])
+            for name, info in zip(names, servers, strict=True)
         }
 
     async def domain(self, domain: str, key: str | None = None) -> dict[str, Any]:

@@ -127,11 +127,15 @@ class LifeCycle(Generic[T]):
         if (start := self._starting) is not None and not start.task.done():
             start.cancel()
             await asyncio.wait({start.task})
-        if (changing := self._changing) is not None and not changing.done():
-            changing.cancel()
-            await asyncio.wait({changing})
+        changing = _under_way(self._changing)
+        for task in changing:
+            task.cancel()
         running, self._running = self._running, None
-        await self._stop(running)
+        try:
+            await self._stop(running)  # what a change has to close takes its time as well: at once, not one by one
+        finally:
+            if changing:
+                await asyncio.wait(changing)
 
     def _forget_an_ended_loop(self) -> None:
         """Start afresh where the loop that was used before has ended: what ran on it ended with it."""

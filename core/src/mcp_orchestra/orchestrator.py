@@ -300,7 +300,6 @@ class MCPOrchestrator:
         running = await self._ready()
         servers = selected(self._registry, server, domain, capability)
         question = narrowing(domain, capability, key)
-        running.usage.longest = max(running.usage.longest, timeout or 0.0)
         with running.usage, self._span("call", tool=name):
             return await running.catalogue.call(name, arguments, servers, question, timeout)
 

@@ -90,17 +90,17 @@ def _retire(
         retiring: Closes things.
         shared: Whether its successor has the same cache.
     """
-    users, cache, patience = running.usage, running.gatherer.cache, running.usage.longest
+    users, cache = running.usage, running.gatherer.cache
+    now = asyncio.get_running_loop().time()
     for connection in leaving.values():
-        busy = partial(_busy, users, before, connection.server_id)
-        retiring.add(busy, max(connection.request_timeout, patience), connection.close)
-    slowest = max((connection.request_timeout for connection in running.connections), default=0.0)
+        busy = partial(_busy, users, before, connection.server_id, now + connection.request_timeout)
+        retiring.add(busy, connection.close)
     if shared and leaving:
         # What is still fetched from a server that is leaving must not be found by those who ask its successor.
         cache = storeless()
     running.stand_back(before, cache)
     if not shared or leaving:
-        retiring.add(lambda: users.busy, max(slowest, patience), cache.aclose)
+        retiring.add(lambda: users.busy, cache.aclose)
 
 
 async def _opened(loaded: LoadedConfig) -> ResourceCache:
@@ -125,7 +125,9 @@ async def _undone(incoming: Mapping[str, Connection], cache: ResourceCache | Non
         await cache.aclose()
 
 
-def _busy(users: Usage, before: MCPRegistry, server_id: str) -> bool:
-    """Return whether somebody uses a connection that was replaced: by asking us, or its client itself."""
+def _busy(users: Usage, before: MCPRegistry, server_id: str, until: float) -> bool:
+    """Return whether somebody uses a connection that was replaced: by asking us, or until a time its client itself."""
+    if users.busy:
+        return True
     info = before.get_server(server_id)
-    return users.busy or (info is not None and info.in_flight > 0)
+    return info is not None and info.in_flight > 0 and asyncio.get_running_loop().time() < until

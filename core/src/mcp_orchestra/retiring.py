@@ -14,8 +14,6 @@ class Usage:
     """Counts the questions that are being answered with what may be replaced meanwhile: ``with usage: …``."""
 
     def __init__(self) -> None:
-        self.longest: float = 0.0
-        """The longest time in seconds that a caller has set for a question of his."""
         self._count = 0
         self._before: Usage | None = None
 
@@ -29,7 +27,10 @@ class Usage:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is being answered that was asked before `successor` was called, the last time."""
+        """Whether anything is being answered that was asked before `successor` was called, the last time.
+
+        Not for ever: each request of a question has its deadline.
+        """
         if self._before is not None and not self._before.busy:
             self._before = None
         return self._count > 0 or self._before is not None
@@ -38,7 +39,7 @@ class Usage:
         """Return what counts the questions from now on; it is also busy while this one is."""
         usage = Usage()
         if self.busy:
-            usage._before, usage.longest = self, self.longest
+            usage._before = self
         return usage
 
 
@@ -49,15 +50,14 @@ class Retiring:
         self._tasks: set[asyncio.Task[None]] = set()
         self._hurry = False
 
-    def add(self, busy: Callable[[], bool], seconds: float, close: Callable[[], Awaitable[None]]) -> None:
+    def add(self, busy: Callable[[], bool], close: Callable[[], Awaitable[None]]) -> None:
         """Close something when it is not busy any more.
 
         Args:
             busy: Whether it is.
-            seconds: How long to wait for that at most.
             close: Closes it, and raises nothing.
         """
-        task = asyncio.create_task(self._retire(busy, seconds, close), name="mcp-orchestra-retiring")
+        task = asyncio.create_task(self._retire(busy, close), name="mcp-orchestra-retiring")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -67,9 +67,7 @@ class Retiring:
         if self._tasks:
             await asyncio.wait(set(self._tasks))
 
-    async def _retire(self, busy: Callable[[], bool], seconds: float, close: Callable[[], Awaitable[None]]) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        while busy() and not self._hurry and loop.time() < deadline:  # noqa: ASYNC110 - questions set no event
+    async def _retire(self, busy: Callable[[], bool], close: Callable[[], Awaitable[None]]) -> None:
+        while busy() and not self._hurry:  # noqa: ASYNC110 - questions set no event
             await asyncio.sleep(_LOOK_SECONDS)
         await close()

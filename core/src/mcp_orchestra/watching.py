@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
-from pathlib import Path
 
 from mcp_orchestra.config.difference import ReloadResult
+from mcp_orchestra.config.files import Stamp, stamp_of
+from mcp_orchestra.config.loaded import LoadedConfig
 from mcp_orchestra.errors import MCPOrchestratorException
 from mcp_orchestra.orchestrator import MCPOrchestrator
 
@@ -19,8 +19,6 @@ logger: logging.Logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 """How often the file is looked at. It is loaded when it has changed and then looked the same twice: it may be being
 written."""
-
-_Stamp = tuple[int, int, int] | None
 
 
 @asynccontextmanager
@@ -34,17 +32,15 @@ async def auto_reload(
 
     Args:
         orchestrator: Whose configuration it is. It may be initialised before, within, or not at all.
-        on_change: Reload one to two seconds after the configuration file was changed or replaced. Files that it takes
+        on_change: Reload one to two seconds after the configuration file was changed or replaced, also if that was
+            before, but after it was loaded. Files that it takes
             secrets from are not watched; send SIGHUP after changing them.
         on_sighup: Reload on SIGHUP. Only the main thread of a POSIX process can; and a handler that the application
             has installed stays in place. In both cases one line of the log says that SIGHUP does not reload.
     """
     told = asyncio.Event()
-    seen = orchestrator.config_path, await _stamp(orchestrator.config_path)
     with _sighup(told) if on_sighup else nullcontext():
-        watching = asyncio.create_task(
-            _watch(orchestrator, told, *seen, on_change=on_change), name="mcp-orchestra-watch"
-        )
+        watching = asyncio.create_task(_watch(orchestrator, told, on_change=on_change), name="mcp-orchestra-watch")
         try:
             yield
         finally:
@@ -52,20 +48,22 @@ async def auto_reload(
             await asyncio.wait({watching})
 
 
-async def _watch(
-    orchestrator: MCPOrchestrator, told: asyncio.Event, path: Path | None, loaded: _Stamp, *, on_change: bool
-) -> None:
-    before = loaded
+async def _watch(orchestrator: MCPOrchestrator, told: asyncio.Event, *, on_change: bool) -> None:
+    in_force: LoadedConfig | None = None
+    tried: Stamp | None = None
+    before: Stamp | None = None
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS):
                 await told.wait()
-        now = await _stamp(orchestrator.config_path)
-        if orchestrator.config_path != path:
-            path, loaded = orchestrator.config_path, now  # somebody else has just loaded it
-        elif told.is_set() or (on_change and now != loaded and now == before):
+        loaded = orchestrator._loaded  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        if loaded is not in_force:
+            in_force, tried = loaded, loaded.stamp if loaded is not None else None
+        path = orchestrator.config_path
+        now = await asyncio.to_thread(stamp_of, path) if path is not None else None
+        if told.is_set() or (on_change and now != tried and now == before):
             told.clear()
-            loaded = now
+            tried = now
             await _reload(orchestrator)
         before = now
 
@@ -85,17 +83,6 @@ def _summary(result: ReloadResult) -> str:
     kinds = ("added", "removed", "changed", "updated")
     said = [f"{kind} {', '.join(ids)}" for kind in kinds if (ids := getattr(result, kind))]
     return "; ".join([*said, f"{len(result.unchanged)} unchanged"])
-
-
-async def _stamp(path: Path | None) -> _Stamp:
-    """Return what changes when the file is changed or replaced; None if it is not there."""
-    if path is None:
-        return None
-    try:
-        found = await asyncio.to_thread(os.stat, path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 @contextmanager

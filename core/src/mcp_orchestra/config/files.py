@@ -7,7 +7,10 @@ from pathlib import Path
 
 from mcp_orchestra.config.tree import mark_at
 
-__all__ = ["FileProblemError", "read_text"]
+__all__ = ["FileProblemError", "Stamp", "read_text", "stamp_of"]
+
+Stamp = tuple[int, int, int]
+"""What a file looks like from outside: changes when it is changed or replaced."""
 
 
 class FileProblemError(Exception):
@@ -24,6 +27,15 @@ class FileProblemError(Exception):
         self.reason = reason
         self.line = line
         self.column = column
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return what a file looks like from outside, or None if it is not there."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def read_text(path: Path, max_bytes: int) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from mcp_orchestra.config.files import Stamp
 from mcp_orchestra.config.models import MCPConfig
 from mcp_orchestra.errors import MCPOrchestratorException, PluginError
 from mcp_orchestra.stores import CacheStore
@@ -81,6 +82,8 @@ class LoadedConfig:
 
     path: pathlib.Path | None
     """The file; None for a configuration made in Python."""
+    stamp: Stamp | None = None
+    """What the file looked like before it was read."""
     config: MCPConfig
     transports: Mapping[str, BoundTransport]
     """The transport of every server, the disabled ones included, by id."""

@@ -3,6 +3,7 @@
 import os
 import pathlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -14,6 +15,7 @@ from mcp_orchestra.config.commands import check_commands
 from mcp_orchestra.config.dialects import arrange, outline
 from mcp_orchestra.config.document import read_document
 from mcp_orchestra.config.expand import Expander
+from mcp_orchestra.config.files import stamp_of
 from mcp_orchestra.config.finding import CONFIG_VARIABLE, find_config
 from mcp_orchestra.config.loaded import BoundCacheBackend, BoundPolicy, BoundRouting, BoundTransport, LoadedConfig
 from mcp_orchestra.config.models import MCPConfig, MCPServerConfig, OrchestrationConfig, PluginsConfig
@@ -79,6 +81,7 @@ def load_config(
             warnings.append(f"{CONFIG_VARIABLE} names {named}, which does not exist; {file} is used")
     else:
         file = pathlib.Path(path)
+    stamp = stamp_of(file)
     problems = Problems(file)
     parts = outline(read_document(problems, file), problems)
     expander = Expander(environ, file.parent, problems)
@@ -92,7 +95,8 @@ def load_config(
         plugins = _discovered(section)
     known = cache(Binder(plugins, problems).fields) if plugins is not None else None
     problems.root = arrange(parts, problems, warnings, expand, known)
-    return _check(problems, problems.root, section or PluginsConfig(), plugins, expander.resolved, warnings)
+    loaded = _check(problems, problems.root, section or PluginsConfig(), plugins, expander.resolved, warnings)
+    return replace(loaded, stamp=stamp)
 
 
 def bind_config(config: MCPConfig, *, plugins: "PluginManager | None" = None) -> LoadedConfig:

@@ -1,6 +1,9 @@
 """S23: large results pass the SDK's parser unseen, and come out as they went in."""
 
+import asyncio
+import gc
 import json
+from contextvars import copy_context
 
 import pytest
 from mcp.shared.message import SessionMessage
@@ -26,7 +29,7 @@ async def test_a_large_result_goes_round_the_parser(request_id):
     small = await handover.body(message(id=request_id, result=LARGE))
     assert len(small) < 500
     item = parsed(small)
-    handover.restore(item)
+    handover.restore(item, copy_context())
     assert item.message.id == request_id
     assert item.message.result == LARGE
 
@@ -61,25 +64,61 @@ async def test_an_event_keeps_its_other_fields(newline):
     *others, data, end, _ = (await handover.event(newline.join(lines))).split(b"\n")
     assert (others, end) == ([b"event: message", b"id: 9"], b"")
     item = parsed(data.removeprefix(b"data: "))
-    handover.restore(item)
+    handover.restore(item, copy_context())
     assert item.message.result == LARGE
 
 
 async def test_nobody_else_can_name_a_result_that_is_on_its_way():
     handover = Handover()
     small = json.loads(await handover.body(message(id=1, result=LARGE)))
+    another = json.loads(await Handover().body(message(id=1, result=LARGE)))
     (key,) = small["result"]["_meta"]
-    for result in ({}, {"_meta": None}, {"_meta": {key: "guessed"}}, {"_meta": {key: []}}):
+    for result in ({}, {"_meta": None}, {"_meta": {key: []}}, another["result"]):
         item = parsed(message(id=1, result=result))
-        handover.restore(item)
+        handover.restore(item, copy_context())
         assert item.message.result == result
 
 
-async def test_results_that_never_arrive_are_given_up():
+async def test_any_number_of_results_are_on_their_way_at_once():
     handover = Handover()
-    first, *_, last = [await handover.body(message(id=n, result=LARGE)) for n in range(65)]
-    lost, found = parsed(first), parsed(last)
-    handover.restore(lost)
-    handover.restore(found)
-    assert lost.message.result != LARGE
-    assert found.message.result == LARGE
+
+    async def receive(number):
+        return parsed(await handover.body(message(id=number, result={**LARGE, "number": number}))), copy_context()
+
+    async with asyncio.timeout(30):
+        received = await asyncio.gather(*map(receive, range(100)))
+    for number, (item, context) in enumerate(received):
+        handover.restore(item, context)
+        assert item.message.result["number"] == number
+        handover.restore(again := parsed(message(id=number, result={})), context)
+        assert again.message.result == {}
+
+
+def results_in_memory():
+    gc.collect()
+    return sum(isinstance(found, dict) and found.get("text") == LARGE["text"] for found in gc.get_objects())
+
+
+async def results_are_gone(before):
+    """Wait for it: the thread that has parsed a result lets go of it a moment later."""
+    async with asyncio.timeout(5):
+        while results_in_memory() > before:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_result_that_nobody_waits_for_any_more_is_not_kept():
+    handover, before = Handover(), results_in_memory()
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(handover.body(message(id=number, result=LARGE)) for number in range(8)))
+    await results_are_gone(before)
+
+
+async def test_a_result_that_has_arrived_is_not_kept_with_the_context_it_came_in():
+    handover, before = Handover(), results_in_memory()
+    item = parsed(await handover.body(message(id=1, result=LARGE)))
+    context = copy_context()
+    handover.restore(item, context)
+    assert item.message.result == LARGE
+    del item
+    await results_are_gone(before)
+    assert context  # which is still there

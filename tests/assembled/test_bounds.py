@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from mcp_orchestra import MCPConnectionError, MCPOrchestratorException, ToolCallError
 from mcp_orchestra.errors import ResourceFetchError
-from mcp_orchestra.testing.raw_http import raw_answer
+from mcp_orchestra.testing.raw_http import RawServer, event_stream, json_answer, raw_answer
 from rogues import COMMON, Rogue, answer, raw_result
 
 pytestmark = pytest.mark.anyio
@@ -116,6 +116,14 @@ async def test_a_resource_that_is_listed_in_a_malformed_way_does_not_keep_the_ot
         first = await orchestrator.gather_all_resources()
         assert await orchestrator.gather_all_resources() == first
         assert len(asked) == 1
+
+
+async def test_a_content_whose_members_have_other_names_than_the_protocols_is_malformed(facing):
+    read = answer(contents=[{"uri": "r:x", "blob": "aa==", "mimeType": "a/b", "mime_type": "c/d"}])
+    call = answer(content=[{"type": "image", "data": "aa==", "mime_type": "a/b"}])
+    async with facing(Rogue(**{"resources/read": read, "tools/call": call})) as orchestrator:
+        assert (await ask(orchestrator, "read")).contents[0].mime_type == "a/b"
+        assert (await failure(orchestrator, "call")).context["cause"] == "protocol"
 
 
 async def test_the_first_of_a_servers_tools_with_one_name_counts(facing, caplog):
@@ -318,6 +326,39 @@ async def test_a_server_that_writes_nothing_but_garbage_is_let_go_of(facing):
             while not state(orchestrator)["connected"]:
                 await asyncio.sleep(0.01)
         await ask(orchestrator, "read")
+
+
+async def test_the_stream_of_a_call_that_was_given_up_is_not_resumed_for_ever(configure):
+    def stream(request):
+        return event_stream(f"id: {len(server.requests)}\nretry: 5\ndata: ")
+
+    info = {"name": "rogue", "version": "1"}
+    initialized = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": info}
+    server = RawServer(
+        **{
+            "server/discover": raw_answer(404),
+            "initialize": json_answer(result=initialized),
+            **dict.fromkeys(["notifications/initialized", "notifications/cancelled"], raw_answer(202)),
+            "tools/list": json_answer(result={"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}),
+            "tools/call": stream,
+            "GET": lambda request: stream(request) if "last-event-id" in request.headers else raw_answer(405),
+        }
+    )
+
+    def resumed():
+        return sum(request.method == "GET" for request in server.requests)
+
+    async with asyncio.timeout(30), server.listening():
+        orchestrator = configure({"rogue": {"transport": "streamable-http", "url": server.url, "request_timeout": 0.5}})
+        with pytest.raises(ToolCallError, match="no answer within"):
+            await orchestrator.call_tool("t")
+        while not any(request.message.get("method") == "notifications/cancelled" for request in server.requests):
+            await asyncio.sleep(0.01)
+        before = resumed()
+        assert before > 5  # while somebody waited
+        await asyncio.sleep(0.3)  # in which there would be dozens
+        assert resumed() <= before + 1
+        await orchestrator.close()
 
 
 # Sizes

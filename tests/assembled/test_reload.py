@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import signal
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 import psutil
 import pytest

@@ -23,6 +23,8 @@ DEEPEST: Final = 100
 
 _SLICE: Final = 10_000  # values that are looked at without letting anybody else run: some milliseconds
 
+_CONTAINERS: Final = (dict, list)  # made once: this is asked of every value
+
 _UNREADABLE_IN_A_ROW: Final = 10_000  # a banner, or logs that went the wrong way, are no reason to part
 
 
@@ -49,6 +51,8 @@ class Inspector:
         match message:
             case types.JSONRPCRequest(id=request_id, method=method):
                 request_id = coerce_request_id(request_id)
+                if not self._waiting:
+                    self._unreadable = 0  # what it wrote while nobody waited held up nobody
                 if isinstance(request_id, int):
                     self._latest = max(self._latest, request_id)
                 if method == "subscriptions/listen":  # open for as long as the connection: nobody waits for its answer
@@ -91,10 +95,11 @@ class Inspector:
         if not known:
             self._note("an answer to no request of ours")
             return None
-        if page is not None and isinstance(items := message.result.get(page.key), list):
+        items = cast("object", message.result.get(page.key)) if page is not None else None
+        if page is not None and isinstance(items, list) and len(cast("list[object]", items)) > page.may_stay:
             page.items = cast("list[object]", items)
             message.result = {**message.result, page.key: []}  # the SDK would validate them all at once, and twice
-        if await tamed(message.result) and (page is None or await tamed(page.items)):
+        if await tamed(message.result) and (page is None or not page.items or await tamed(page.items)):
             return item
         error = types.ErrorData.model_validate(too_deep(DEEPEST))
         self._note(error.message)
@@ -147,7 +152,7 @@ async def tamed(tree: dict[str, Any] | list[Any]) -> bool:
         below: list[dict[Any, object] | list[object]] = []
         for node in level:
             for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-                if isinstance(value, dict | list):
+                if isinstance(value, _CONTAINERS):
                     below.append(cast("dict[Any, object] | list[object]", value))
                 elif isinstance(value, float) and not isfinite(value):
                     node[key] = None  # the keys stay as they are, which iterating allows

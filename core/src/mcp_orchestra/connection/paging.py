@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 ItemT = TypeVar("ItemT", bound=BaseModel)
+PartT = TypeVar("PartT")
 SliceT = TypeVar("SliceT")
 
 _SLICE = 200  # items that are validated without letting anybody else run: some milliseconds
@@ -47,6 +48,8 @@ class Page:
 
     key: str
     """The member of the answer that holds the items."""
+    may_stay: int = 0
+    """So many items are left where they are: the SDK validates a few as quickly as anybody."""
     items: list[object] = field(default_factory=list[object])
     """As the server wrote them; put here by `Inspector` before the SDK looks at the answer."""
     answer: Any = None
@@ -137,10 +140,11 @@ async def read(client: "Client", uri: str) -> types.ReadResourceResult:
     Raises:
         ValidationError: The answer is not what the protocol says.
     """
-    page = Page(key="contents")
+    page = Page(key="contents", may_stay=_SLICE)
     with page.being_asked_for():
         answer = await client.read_resource(uri)
-    answer.contents = [part async for some in _slices(page.items) for part in _adapters()[0].validate_python(some)]
+    if page.items:
+        answer.contents = await _parts(page.items, _adapters()[0])
     return answer
 
 
@@ -152,10 +156,11 @@ async def call(
     Raises:
         ValidationError: The answer is not what the protocol says.
     """
-    page = Page(key="content")
+    page = Page(key="content", may_stay=_SLICE)
     with page.being_asked_for():
         answer = await client.call_tool(name, arguments, read_timeout_seconds=seconds)
-    answer.content = [part async for some in _slices(page.items) for part in _adapters()[1].validate_python(some)]
+    if page.items:
+        answer.content = await _parts(page.items, _adapters()[1])
     return answer
 
 
@@ -167,6 +172,10 @@ def _adapters() -> tuple[
         TypeAdapter(list[types.TextResourceContents | types.BlobResourceContents]),
         TypeAdapter(list[types.ContentBlock]),
     )
+
+
+async def _parts(items: Sequence[object], adapter: TypeAdapter[list[PartT]]) -> list[PartT]:
+    return [part async for some in _slices(items) for part in adapter.validate_python(some, by_name=False)]
 
 
 async def _slices(items: Sequence[SliceT]) -> AsyncIterator[Sequence[SliceT]]:

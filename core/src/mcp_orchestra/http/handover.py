@@ -6,6 +6,7 @@ message comes out again, the result is put back.
 """
 
 import secrets
+from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic_core import to_json
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Handover"]
 
-_MOST: Final = 64  # results that are on their way; what is abandoned on its way is pushed out by later ones
+# The SDK passes on each message together with the context of the task that received it. That is where a result is kept
+# while it is on its way: if nobody waits for it any more, it is gone with that task.
+_ON_ITS_WAY: Final[ContextVar[list[dict[str, Any]]]] = ContextVar("large result")
 
 
 class Handover:
-    """The large results of one connection that are on their way through the SDK."""
+    """Takes the large results of one connection past the SDK."""
 
     def __init__(self) -> None:
         self._key = f"mcp-orchestra/{secrets.token_hex(16)}"
-        self._results: dict[str, dict[str, Any]] = {}
 
     async def body(self, text: bytes) -> bytes:
-        """Return what the SDK is to parse in place of a JSON-RPC message.
+        """Return what the SDK is to parse in place of a JSON-RPC message, in the task that has it parsed.
 
         Raises:
             ValueError: It is large, and not JSON.
@@ -58,19 +60,22 @@ class Handover:
         others = [line for line in lines if line and not line.startswith(b"data:")]
         return b"\n".join([*others, b"data: " + instead, b"", b""])
 
-    def restore(self, message: "SessionMessage") -> None:
-        """Put the result back into a message that the SDK has parsed, if it was taken out."""
+    def restore(self, message: "SessionMessage", context: Context | None) -> None:
+        """Put the result back into a message that the SDK has parsed, if it was taken out.
+
+        Args:
+            message: The message.
+            context: Of the task that had it parsed.
+        """
         result: object = getattr(message.message, "result", None)
         match result:
-            case {"_meta": {self._key: str() as token}} if token in self._results:
-                cast("Any", message.message).result = self._results.pop(token)
+            case {"_meta": {self._key: True}} if context is not None and (waiting := context.get(_ON_ITS_WAY)):
+                cast(
+                    "Any", message.message
+                ).result = waiting.pop()  # whoever keeps the context does not keep the result
             case _:
                 pass
 
     def _instead(self, request_id: int | str, result: dict[str, Any]) -> bytes:
-        token = secrets.token_hex(16)
-        self._results[token] = result
-        while len(self._results) > _MOST:
-            self._results.pop(next(iter(self._results)))
-        meta = {"_meta": {self._key: token}}
-        return to_json({"jsonrpc": "2.0", "id": request_id, "result": meta})
+        _ON_ITS_WAY.set([result])
+        return to_json({"jsonrpc": "2.0", "id": request_id, "result": {"_meta": {self._key: True}}})

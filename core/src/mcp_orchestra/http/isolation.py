@@ -7,7 +7,9 @@ every failure becomes here, below it.
 """
 
 import json
+from contextvars import ContextVar
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import httpx2
 
@@ -34,7 +36,18 @@ __all__ = ["IsolatingTransport"]
 _HANDSHAKE: Final = frozenset({"server/discover", "initialize"})
 _ERROR_BODY = 64 * 1024  # bytes of an HTTP error's body in which a JSON-RPC error is looked for
 _INVALID_REQUEST: Final = -32600  # under which servers speak of sessions
+_CANCELLATION: Final = 4096  # bytes that the notice of one may have
 _GOODBYE = 2.0  # seconds for the DELETE that ends a session: closing must not wait for a server that hangs
+
+
+class _Streamed:
+    """An answer that comes as an event stream, for as long as the SDK's task for it lives."""
+
+    abandoned = False
+    """Whether nobody waits for it any more."""
+
+
+_STREAMED: Final[ContextVar[_Streamed | None]] = ContextVar("streamed answer", default=None)
 
 
 class IsolatingTransport(httpx2.AsyncBaseTransport):
@@ -63,6 +76,7 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
         self._handover = handover
         self._shaken = False
         self._probe_cut: MCPConnectionError | None = None
+        self._streamed = WeakValueDictionary[int | str, _Streamed]()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Carry out one request.
@@ -75,6 +89,8 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
             return await self._post(request)
         if request.method == "DELETE":
             request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), _GOODBYE)
+        elif (streamed := _STREAMED.get()) is not None and streamed.abandoned:
+            return httpx2.Response(410)  # the SDK would resume the stream of a cancelled call for ever
         response = await self._inner.handle_async_request(request)
         if not response.is_success or media_type(response) != "text/event-stream":
             return response
@@ -92,9 +108,11 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
         if handshake is not None and self._probe_cut is not None:
             # The SDK swallows what cuts the event stream that answers its probe and goes on with `initialize`.
             raise self._probe_cut
+        self._note_cancellation(request)
         try:
             response = await self._inner.handle_async_request(request)
             if response.is_success and media_type(response) == "text/event-stream":
+                self._note_stream(request)
                 return await self._guarded(response, request, handshake)
             if response.is_success:
                 return await self._answered(response)
@@ -165,20 +183,45 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
             raise
         return rebuilt(response, events)
 
+    def _note_stream(self, request: httpx2.Request) -> None:
+        match _message(request):
+            case {"id": int() | str() as request_id}:
+                self._streamed[request_id] = streamed = _Streamed()
+                _STREAMED.set(streamed)  # for the GETs that resume it, which come from the same task
+            case _:
+                pass
+
+    def _note_cancellation(self, request: httpx2.Request) -> None:
+        if not self._streamed or int(request.headers.get("content-length", 0)) > _CANCELLATION:
+            return
+        match _message(request):
+            case {"method": "notifications/cancelled", "params": {"requestId": int() | str() as request_id}}:
+                if (streamed := self._streamed.get(request_id)) is not None:
+                    streamed.abandoned = True
+            case _:
+                pass
+
     def _handshake(self, request: httpx2.Request) -> str | None:
         """Return the method of a request of the handshake; None once that is over."""
         if self._shaken:
             return None
-        try:
-            message: object = json.loads(request.content)
-        except (ValueError, RecursionError, httpx2.RequestNotRead):
-            return None
-        match message:
+        match _message(request):
+            case None:
+                return None
             case {"method": str(method)} if method in _HANDSHAKE:
                 return method
             case _:
                 self._shaken = True
                 return None
+
+
+def _message(request: httpx2.Request) -> object:
+    """Return what a POST says; None if it cannot be read."""
+    try:
+        message: object = json.loads(request.content)
+    except (ValueError, RecursionError, httpx2.RequestNotRead):
+        return None
+    return message
 
 
 def _is_outage(status: int) -> bool:

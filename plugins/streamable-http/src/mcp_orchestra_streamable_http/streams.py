@@ -28,11 +28,13 @@ class EndableReadStream:
 
     Args:
         inner: The SDK's stream. One task reads at a time.
-        restore: Called with each message before it is passed on.
+        restore: Called with each message and the context of its sender before it is passed on.
     """
 
     def __init__(
-        self, inner: "ReadStream[SessionMessage | Exception]", restore: "Callable[[SessionMessage], None]"
+        self,
+        inner: "ReadStream[SessionMessage | Exception]",
+        restore: "Callable[[SessionMessage, Context | None], None]",
     ) -> None:
         self._inner = inner
         self._restore = restore
@@ -63,7 +65,7 @@ class EndableReadStream:
                 finally:
                     self._waiting = None
                 if not isinstance(item, Exception):
-                    self._restore(item)
+                    self._restore(item, self.last_context)
                 return item
         raise anyio.EndOfStream
 

@@ -98,6 +98,13 @@ def test_a_configured_host_that_was_public_must_not_become_private():
     assert rules.problem("tools.example", 443, ["8.8.4.4"]) is None
 
 
+def test_the_https_upgrade_of_a_configured_host_that_was_public_must_not_become_private():
+    rules = AddressRules()
+    rules.configured("http://tools.example/mcp")
+    assert rules.problem("tools.example", 80, ["8.8.8.8"]) is None
+    assert rules.problem("tools.example", 443, ["169.254.169.254"]) is not None
+
+
 @pytest.mark.parametrize(
     ("host", "address"),
     [

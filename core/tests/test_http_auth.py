@@ -1,7 +1,9 @@
 """When a token is fetched, by whom, and who gets to see it."""
 
 import asyncio
+import os
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 import httpx2
@@ -11,7 +13,9 @@ from mcp_orchestra.http import HttpOptions
 from mcp_orchestra.http.auth.authorizing import AuthorizingTransport
 from mcp_orchestra.http.auth.client_credentials import ClientCredentials
 from mcp_orchestra.http.auth.options import ClientCredentialsAuth
+from mcp_orchestra.http.auth.secret import Secret
 from mcp_orchestra.http.failures import NotSentError
+from mcp_orchestra.redaction import Redactor
 from pydantic import ValidationError
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +79,49 @@ async def test_a_token_without_an_end_is_kept(authority):
     await credentials.authorization()
     await anyio.sleep(30 * 86_400)
     assert await credentials.authorization() == "Bearer token1"
+
+
+@pytest.mark.parametrize("life", [0, -5, 1])
+async def test_a_token_of_no_life_is_tried_for_a_few_seconds_instead_of_one_for_each_request(authority, life):
+    authority.expires_in = life
+    credentials = authority.credentials()
+    for _ in range(8):
+        await asyncio.gather(*(credentials.authorization() for _ in range(50)))
+        await anyio.sleep(1)
+    assert authority.fetches == 2
+
+
+async def test_a_token_for_longer_than_a_number_can_be_is_kept(authority):
+    authority.expires_in = 10**400
+    credentials = authority.credentials()
+    await credentials.authorization()
+    await anyio.sleep(30 * 86_400)
+    assert await credentials.authorization() == "Bearer token1"
+
+
+async def test_s6_a_secret_from_a_file_stays_hidden_however_many_tokens_come_and_go(authority, tmp_path):
+    (tmp_path / "secret").write_text("canary\n")
+    redact = Redactor()
+    file = str(tmp_path / "secret")
+    credentials = authority.credentials(partial(redact.learn, "a"), client_secret=None, client_secret_file=file)
+    for _ in range(20):
+        await credentials.authorization()
+        await anyio.sleep(600)
+    assert authority.fetches == 20
+    assert redact("canary and token20") == "*** and ***"
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a folder", "too large"])
+def test_a_file_that_can_hold_no_token_is_refused_at_once(tmp_path, kind):
+    path = tmp_path / "token"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.write_text("x" * 70_000)
+    with pytest.raises(NotSentError, match=r"auth.token_file names (is not a regular file|has more than 65536 bytes)"):
+        Secret("token", None, str(path), None, lambda _: None).read()
 
 
 async def test_there_is_one_fetch_for_all_who_wait(authority):

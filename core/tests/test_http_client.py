@@ -1,5 +1,6 @@
 """What the HTTP client of a transport is made of."""
 
+import itertools
 import logging
 import ssl
 import time
@@ -11,7 +12,7 @@ from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.http import HttpOptions, environment_proxy, http_client, plain_url
 from mcp_orchestra.http.client import send
 from mcp_orchestra.http.failures import call_refused, connection_failed, connection_refused
-from mcp_orchestra.testing.raw_http import RawServer, event_stream, raw_answer
+from mcp_orchestra.testing.raw_http import RawRequest, RawServer, event_stream, raw_answer
 from mcp_orchestra.types import Endpoint
 
 pytestmark = pytest.mark.anyio
@@ -31,6 +32,33 @@ def client_for(url: str, **options: object) -> httpx2.AsyncClient:
 async def get(client: httpx2.AsyncClient, url: str) -> httpx2.Response:
     with anyio.fail_after(20):
         return await client.get(url)
+
+
+async def test_the_id_of_a_session_is_known_to_the_server_only():
+    server = RawServer(GET=raw_answer(200, mcp_session_id="canary"), DELETE=raw_answer(200, mcp_session_id="another"))
+    async with server.listening(), client_for(server.url) as client:
+        with anyio.fail_after(20):
+            session = (await client.get(server.url)).headers["mcp-session-id"]
+            for _ in range(2):
+                response = await client.delete(server.url, headers={"mcp-session-id": session})
+    assert [request.headers.get("mcp-session-id") for request in server.requests] == [None, "canary", "canary"]
+    assert session == response.headers["mcp-session-id"] == "***"  # what the SDK writes to its log
+
+
+async def test_a_server_cannot_fill_our_memory_with_cookies():
+    numbers = itertools.count()
+
+    def answer(_request: RawRequest) -> bytes:
+        return raw_answer(200, set_cookie=f"c{next(numbers)}=1; Path=/elsewhere").replace(
+            b"\r\n\r\n", f"\r\nset-cookie: d{next(numbers)}=1\r\n\r\n".encode()
+        )
+
+    async with RawServer(GET=answer).listening() as server, client_for(server.url) as client:
+        for _ in range(30):
+            await get(client, server.url)
+        last = server.requests[-1].headers["cookie"]
+        assert len(client.cookies.jar) == 20
+    assert "d57=1" in last, "the latest is kept"
 
 
 async def test_a_second_client_costs_next_to_nothing(monkeypatch):

@@ -1,4 +1,4 @@
-"""S23: large results pass the SDK's parser unseen, and come out as they went in."""
+"""S23, S6: large results pass the SDK's parser unseen and come out as they went in; what is no message stops here."""
 
 import asyncio
 import gc
@@ -40,16 +40,24 @@ async def test_a_large_result_goes_round_the_parser(request_id):
         message(id=1, result={"text": "x"}),
         message(id=1, error={"code": 1, "message": "x" * 200_000}),
         message(method="m", params=LARGE),
-        json.dumps([LARGE]).encode(),
     ],
-    ids=["a small result", "an error", "a notification", "no message"],
+    ids=["a small result", "an error", "a notification"],
 )
 async def test_everything_else_goes_through_it(text):
     assert await Handover().body(text) is text
 
 
-async def test_what_is_large_and_not_json_is_a_value_error_and_in_an_event_the_error_of_its_call():
-    text = b'{"jsonrpc":"2.0","id":1,"result":' + b"[" * 200_000
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"jsonrpc":"2.0","id":1,"result":' + b"[" * 200_000,
+        json.dumps([LARGE]).encode(),
+        b"Bearer s3cret",
+        b'["s3cret"]',
+    ],
+    ids=["large and no JSON", "large and no message", "no JSON", "no message"],
+)
+async def test_what_is_no_message_is_a_value_error_and_in_an_event_the_error_of_its_call(text):
     with pytest.raises(ValueError):  # noqa: PT011 - it has no words that anybody would see
         await Handover().body(text)
     event = await Handover().event(b"data: " + text + b"\n\n")
@@ -60,12 +68,34 @@ async def test_what_is_large_and_not_json_is_a_value_error_and_in_an_event_the_e
 async def test_an_event_keeps_its_other_fields(newline):
     handover = Handover()
     text = json.dumps({"jsonrpc": "2.0", "id": 1, "result": LARGE}, indent=1).encode()
-    lines = [b"event: message", b"id: 9", *(b"data: " + line for line in text.splitlines()), b"", b""]
+    lines = [b"event: message", b"id: 9", b"retry: 5", *(b"data: " + line for line in text.splitlines()), b"", b""]
     *others, data, end, _ = (await handover.event(newline.join(lines))).split(b"\n")
-    assert (others, end) == ([b"event: message", b"id: 9"], b"")
+    assert (others, end) == ([b"id: 9", b"retry: 5"], b"")
     item = parsed(data.removeprefix(b"data: "))
     handover.restore(item, copy_context())
     assert item.message.result == LARGE
+
+
+@pytest.mark.parametrize(
+    "event", [b"event: s3cret\nid: 9\ndata: s3cret", b": s3cret\nid: 9", b"id: 9\ndata:", b"s3cret: 1\nid: 9"]
+)
+async def test_an_event_without_a_message_keeps_its_id_only(event):
+    assert await Handover().event(event + b"\n\n") == b"id: 9\n\n"
+
+
+@pytest.mark.parametrize(
+    "event", [b"\xef\xbb\xbfdata: %s\n\n", b"event:\ndata: %s\n\n", b"event: message\rdata:%s\r\r"]
+)
+async def test_a_message_is_found_however_its_event_is_written(event):
+    text = message(id=1, result={})
+    assert await Handover().event(event % text) == b"data: " + text + b"\n\n"
+
+
+async def test_bytes_that_are_not_utf_8_cost_an_event_those_characters_only():
+    text = message(id=1, result={"text": "?"}).replace(b"?", b"\xe9")
+    assert json.loads((await Handover().event(b"data: " + text)).removeprefix(b"data: "))["result"] == {
+        "text": "\ufffd"
+    }
 
 
 async def test_nobody_else_can_name_a_result_that_is_on_its_way():

@@ -242,10 +242,11 @@ async def test_an_answer_that_cannot_be_decompressed_is_the_error_of_its_call(en
 
 async def test_a_redirect_to_another_origin_is_not_followed_and_gets_no_credentials():
     async with RawServer().listening() as stranger:
-        answer = raw_answer(307, location=stranger.url)
+        answer = raw_answer(307, location=stranger.url + "?token=canary")
         async with RawServer(**{"resources/list": answer}).listening() as server, connected(server.url) as client:
             error = await error_of_list(client)
             assert transport_facts(error.code, error.data) == {"kind": "http", "delivered": "maybe", "status": 307}
+            assert f"to {stranger.url}?***, which is not followed" in error.message
             assert await still_works(client)
         assert stranger.requests == []
 

@@ -2,6 +2,7 @@
 
 import pytest
 from mcp_orchestra.http import HttpOptions
+from mcp_orchestra.http.auth.options import ClientCredentialsAuth
 from pydantic import ValidationError
 
 URL = "https://example.org/mcp"
@@ -20,6 +21,20 @@ def test_an_http_address_with_a_host_is_accepted(url: str):
     assert HttpOptions(url=url).url == url
 
 
+def test_a_host_has_one_name_whatever_its_script_so_that_the_configured_one_is_known_when_it_is_connected_to():
+    options = HttpOptions(url="http://us:pässword@bücher。example:8080/ä?key=ö")
+    assert options.url == "http://us:p%C3%A4ssword@xn--bcher-kva.example:8080/%C3%A4?key=%C3%B6"
+    auth = {
+        "type": "oauth-client-credentials",
+        "client_id": "us",
+        "client_secret": "s",
+        "token_url": "https://ß.example",
+    }
+    other = HttpOptions.model_validate({"url": URL, "auth": auth}).auth
+    assert isinstance(other, ClientCredentialsAuth)
+    assert other.token_url == "https://xn--zca.example"
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
@@ -33,6 +48,7 @@ def test_an_http_address_with_a_host_is_accepted(url: str):
         ("https://[::1/mcp", "not a valid URL"),
         ("https://example.org/a b", "spaces or control characters"),
         ("https://example.org/\nmcp", "spaces or control characters"),
+        ("https://①②⑦.0.0.1/mcp", "must name a host that exists"),
     ],
 )
 def test_another_address_is_refused_with_what_is_expected(url: str, expected: str):

@@ -22,6 +22,7 @@ from mcp_orchestra.testing.raw_http import RawRequest, RawServer, raw_answer
 from mcp_orchestra.testing.servers import ScriptedServer, free_port, serve
 from mcp_orchestra_cli.main import main
 from mcp_orchestra_fastapi import create_router, lifespan
+from opentelemetry import context, propagate
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -90,6 +91,13 @@ MALICE: dict[str, Callable[[RawRequest], bytes | None]] = {
     ),
     "an event that is no message": lambda r: raw_answer(
         200, f"data: {quote(r)}\n\n".encode(), content_type="text/event-stream"
+    ),
+    "a token for an answer": lambda r: raw_answer(200, _token(r).encode(), content_type="application/json"),
+    "a token for a message": lambda r: raw_answer(
+        200, json.dumps([_token(r)]).encode(), content_type="application/json"
+    ),
+    "the name of an event": lambda r: raw_answer(
+        200, f"event: {_token(r)}\ndata: x\n\n".encode(), content_type="text/event-stream"
     ),
     "a redirect": lambda r: raw_answer(307, location=f"http://u:{_token(r)}@far.invalid/?q={_token(r)}"),
     "half an answer": lambda r: raw_answer(200, quote(r).encode(), content_type="application/json")[:-9],
@@ -332,13 +340,23 @@ async def test_nothing_of_a_caller_s_request_is_passed_upstream(canary, configur
         orchestrator = configure({"a": fields})
         web = FastAPI(lifespan=lifespan(orchestrator))
         web.include_router(create_router(orchestrator))
-        base = (await stack.enter_async_context(serve(web))).removesuffix("/mcp")
+
+        async def instrumented(scope, receive, send):
+            """Do what OpenTelemetry's instrumentation of web applications does."""
+            token = context.attach(propagate.extract({k.decode(): v.decode() for k, v in scope.get("headers", ())}))
+            try:
+                await web(scope, receive, send)
+            finally:
+                context.detach(token)
+
+        base = (await stack.enter_async_context(serve(instrumented))).removesuffix("/mcp")  # type: ignore[arg-type]
         headers = {
             "authorization": f"Bearer {canary('authorization')}",
             "cookie": f"session={canary('cookie')}",
             "x-api-key": canary("key"),
             "mcp-session-id": canary("session"),
             "x-forwarded-for": canary("forwarded"),
+            "baggage": f"user={canary('baggage')}",
             "traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
         }
         client = await stack.enter_async_context(httpx2.AsyncClient(base_url=base, headers=headers, timeout=20))

@@ -110,7 +110,7 @@ async def test_a_token_in_the_environment_is_looked_at_for_each_request(world, c
         ({"token_file": "{tmp}/empty"}, "the file that auth.token_file names is empty"),
         ({"token_file": "{tmp}/binary"}, "the file that auth.token_file names cannot be read as text"),
         ({"token_file": "{tmp}/lines"}, "the file that auth.token_file names must hold printable ASCII without spaces"),
-        ({"token_file": "{tmp}"}, "the file that auth.token_file names cannot be read as text"),
+        ({"token_file": "{tmp}"}, "the file that auth.token_file names is not a regular file"),
         ({"token_env": "NO_SUCH_VARIABLE"}, "the variable that auth.token_env names is not set"),
     ],
 )

@@ -27,26 +27,24 @@ class AddressRules:
 
     def __init__(self, allowed: Iterable[Network] = ()) -> None:
         self._allowed = tuple(allowed)
-        self._configured: dict[tuple[str, int], bool | None] = {}  # whether it is inside; None: not looked up yet
+        self._configured: set[tuple[str, int]] = set()
+        self._inside: dict[str, bool] = {}  # whether a configured host was, when it was first looked up
 
     def configured(self, url: str) -> None:
         """Take note of an address that the configuration names."""
         parts = urlsplit(url)
         host, scheme = _plain(parts.hostname or ""), parts.scheme.lower()
         port = parts.port or _PORTS.get(scheme, 0)
-        self._configured.setdefault((host, port), None)
+        self._configured.add((host, port))
         if (scheme, port) == ("http", 80):  # it may redirect to its own https
-            self._configured.setdefault((host, 443), None)
+            self._configured.add((host, 443))
 
     def problem(self, host: str, port: int, addresses: Sequence[str]) -> str | None:
         """Return why not to connect to a host that was found at these addresses, or None if there is no reason."""
         inside = [address for address in map(ip_address, addresses) if self._is_refused(address)]
-        key = (_plain(host), port)
-        if key in self._configured:
-            if self._configured[key] is None:
-                self._configured[key] = bool(inside)
-            if self._configured[key]:
-                return None
+        name = _plain(host)
+        if (name, port) in self._configured and self._inside.setdefault(name, bool(inside)):
+            return None
         if not inside:
             return None
         return (

@@ -45,7 +45,10 @@ class Redactor:
             secret: Its value.
         """
         kept = self._learned.setdefault(owner, deque(maxlen=_KEPT))
-        if secret not in kept:
+        if secret in kept:
+            kept.remove(secret)  # what is still in use is the last to be forgotten
+            kept.append(secret)
+        else:
             kept.append(secret)
             self._hide()
 

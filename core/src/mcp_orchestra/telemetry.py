@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from opentelemetry import trace
+from opentelemetry import baggage, context, trace
 
 from mcp_orchestra.errors import MCPOrchestratorException
 
@@ -31,6 +31,8 @@ class Telemetry:
     ) -> "AbstractContextManager[Span]":
         """Run a block as one span named ``orchestrate <operation>``, a child of the current one.
 
+        What is done with a server is done without the caller's baggage, which the SDK would send to it.
+
         An exception sets the status and ``error.type`` and passes on; its text stays out of the trace.
 
         Args:
@@ -40,8 +42,11 @@ class Telemetry:
             attributes: Further attributes, by their names behind ``mcp.orchestra.``.
         """
         if not self._given and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-            return nullcontext(trace.INVALID_SPAN)  # nobody listens, and a span costs more than a cached answer
-        return self._span(operation, server, target, attributes)
+            # Nobody listens, and a span costs more than a cached answer.
+            span: AbstractContextManager[Span] = nullcontext(trace.INVALID_SPAN)
+        else:
+            span = self._span(operation, server, target, attributes)
+        return _without_baggage(span) if server is not None and baggage.get_all() else span
 
     @contextmanager
     def _span(
@@ -63,6 +68,16 @@ class Telemetry:
                 span.set_attribute("error.type", _error_type(error))
                 span.set_status(trace.StatusCode.ERROR)
                 raise
+
+
+@contextmanager
+def _without_baggage(span: "AbstractContextManager[Span]") -> "Generator[Span]":
+    token = context.attach(baggage.clear())
+    try:
+        with span as current:
+            yield current
+    finally:
+        context.detach(token)
 
 
 def note_event(event: str, **attributes: str | int | bool) -> None:

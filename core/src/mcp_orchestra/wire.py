@@ -96,8 +96,8 @@ def too_large(max_message_bytes: int) -> dict[str, Any]:
 
 
 def unreadable() -> dict[str, Any]:
-    """Return the error object for an answer that is not valid JSON, or nested more deeply than a parser goes."""
-    return transport_error("the answer is not valid JSON, or nested too deeply", kind="unreadable", delivered="yes")
+    """Return the error object for an answer that is no JSON-RPC, or nested more deeply than a parser goes."""
+    return transport_error("the answer is not valid JSON-RPC, or nested too deeply", kind="unreadable", delivered="yes")
 
 
 def too_deep(levels: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from mcp.shared.message import SessionMessage
 from mcp_orchestra.connection.inspector import DEEPEST, Inspector, tamed
 from mcp_orchestra.connection.paging import Page
 from mcp_orchestra.diagnostics import Diagnostics
-from mcp_orchestra.wire import UnreadableError, transport_facts
+from mcp_orchestra.wire import UnreadableError, transport_facts, unreadable
 
 pytestmark = pytest.mark.anyio
 
@@ -181,6 +181,17 @@ async def test_what_cannot_be_read_is_counted_quoted_in_the_status_and_logged_on
     assert diagnostics.warning == "what it sends is not a message: Welcome!"
     (record,) = caplog.records
     assert record.message == "server a does not follow the protocol: what it sends is not a message"
+
+
+async def test_what_a_transport_says_of_an_event_that_it_could_not_read_is_counted_as_that_event(
+    inspector, diagnostics
+):
+    for error in (unreadable(), {"code": -32700, "message": "the server's own"}):
+        data = types.ErrorData.model_validate(error)
+        item = SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=None, error=data))
+        assert await inspector.received(item) is (item if error["code"] == -32700 else None)
+    assert diagnostics.protocol_errors == 1
+    assert diagnostics.warning == "what it sends is not a message"
 
 
 async def test_a_new_connection_has_a_new_warning_and_the_count_goes_on(inspector, diagnostics):

@@ -12,7 +12,7 @@ from mcp.shared.message import SessionMessage
 
 from mcp_orchestra.connection.paging import Page
 from mcp_orchestra.diagnostics import Diagnostics
-from mcp_orchestra.wire import UnreadableError, too_deep
+from mcp_orchestra.wire import UnreadableError, too_deep, transport_facts
 
 __all__ = ["DEEPEST", "Inspector", "note_protocol_error", "tamed"]
 
@@ -71,7 +71,7 @@ class Inspector:
 
         An exception stands for something that the transport could not read.
         """
-        if isinstance(item, Exception):
+        if isinstance(item, Exception) or _is_unread(item.message):
             self._count_unreadable(item)
             return None
         self._unreadable = 0
@@ -113,7 +113,7 @@ class Inspector:
         late = isinstance(request_id, int) and 0 <= request_id <= self._latest
         return known or late, self._waiting.pop(request_id, None)
 
-    def _count_unreadable(self, item: Exception) -> None:
+    def _count_unreadable(self, item: SessionMessage | Exception) -> None:
         text = item.text if isinstance(item, UnreadableError) else ""
         note_protocol_error(self._server_id, self._diagnostics, "what it sends is not a message", quote=text)
         self._unreadable += 1
@@ -122,6 +122,15 @@ class Inspector:
 
     def _note(self, what: str) -> None:
         note_protocol_error(self._server_id, self._diagnostics, what)
+
+
+def _is_unread(message: types.JSONRPCMessage) -> bool:
+    """Tell what a transport puts in the place of an event that answers no request and could not be read."""
+    return (
+        isinstance(message, types.JSONRPCError)
+        and message.id is None
+        and transport_facts(message.error.code, message.error.data) is not None
+    )
 
 
 def note_protocol_error(

@@ -8,7 +8,16 @@ import httpx2
 
 from mcp_orchestra.wire import too_large, transport_error
 
-__all__ = ["RefusedBody", "check_encoding", "error_in", "error_response_in", "media_type", "read_body", "rebuilt"]
+__all__ = [
+    "RefusedBody",
+    "as_utf_8",
+    "check_encoding",
+    "error_in",
+    "error_response_in",
+    "media_type",
+    "read_body",
+    "rebuilt",
+]
 
 _DECODED = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 _BODY_HEADERS = frozenset({"content-length", "content-encoding", "transfer-encoding"})
@@ -25,6 +34,15 @@ class RefusedBody(Exception):  # noqa: N818 - not an error of ours: it never lea
 def media_type(response: httpx2.Response) -> str:
     """Return the content type without parameters, in lower case."""
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
+def as_utf_8(text: bytes) -> bytes:
+    """Replace what is not UTF-8: a server that writes another encoding is understood but for those characters."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return text.decode(errors="replace").encode()
+    return text
 
 
 def check_encoding(response: httpx2.Response) -> None:

@@ -1,6 +1,7 @@
 """Makes the HTTP clients of transports: quick to create, bounded, isolated, and discreet about their address."""
 
 import base64
+from http.cookiejar import Cookie, CookieJar
 from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -17,11 +18,14 @@ from mcp_orchestra.http.handover import Handover
 from mcp_orchestra.http.isolation import IsolatingTransport
 from mcp_orchestra.http.options import HttpOptions
 from mcp_orchestra.http.origins import followed, redirect_target
+from mcp_orchestra.redaction import MASK
 from mcp_orchestra.types import Endpoint
 
 __all__ = ["connect_tcp", "http_client", "plain_url", "send"]
 
 _MAX_REDIRECTS: Final = 5
+_MOST_COOKIES: Final = 20  # load balancers need one or two
+_SESSION: Final = "mcp-session-id"
 _MEDIA_TYPES: Final = frozenset(
     {"", "application/json", "application/problem+json", "text/event-stream", "text/html", "text/plain"}
 )
@@ -73,6 +77,7 @@ def http_client(endpoint: Endpoint[HttpOptionsT], handover: Handover | None = No
             handover=handover,
         ),
         max_redirects=_MAX_REDIRECTS,
+        cookies=_FewCookies(),
     )
 
 
@@ -125,32 +130,53 @@ def _authorized(inner: httpx2.AsyncBaseTransport, endpoint: Endpoint[HttpOptions
             return inner
 
 
+class _FewCookies(CookieJar):
+    """Forgets cookies when there are many: a server could fill our memory with them."""
+
+    def set_cookie(self, cookie: Cookie) -> None:
+        super().set_cookie(cookie)
+        while len(self) > _MOST_COOKIES:
+            oldest = next(iter(self))
+            self.clear(oldest.domain, oldest.path, oldest.name)
+
+
 class _Discreet(httpx2.AsyncBaseTransport):
     """Keeps what may be secret from httpx2 and the SDK, which log addresses and unexpected parts of answers.
 
     The configured query is added here, below them; and what of an answer's head they would repeat, which may quote what
-    was sent, is replaced.
+    was sent, is replaced. That includes the id of a session, which is put back into the requests.
     """
 
     def __init__(self, inner: httpx2.AsyncBaseTransport, url: str) -> None:
         self._inner = inner
         self._plain = httpx2.URL(plain_url(url))
         self._query = urlsplit(url).query.encode()
+        self._session: str | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        if self._query and request.url == self._plain:
-            request = httpx2.Request(
-                request.method,
-                request.url.copy_with(query=self._query),
-                headers=request.headers,
-                stream=request.stream,
-                extensions=request.extensions,
-            )
-        response = await self._inner.handle_async_request(request)
+        response = await self._inner.handle_async_request(self._complete(request))
         response.extensions.pop("reason_phrase", None)
+        if _SESSION in response.headers:
+            if _SESSION not in request.headers:
+                self._session = response.headers[_SESSION]
+            response.headers[_SESSION] = MASK
         if media_type(response) not in _MEDIA_TYPES:
             response.headers["content-type"] = "application/octet-stream"
         return response
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+    def _complete(self, request: httpx2.Request) -> httpx2.Request:
+        """Return the request with the query and the session that the layers above do not know."""
+        queried = self._query and request.url == self._plain
+        headers = request.headers.copy()
+        if self._session is not None and headers.get(_SESSION) == MASK:
+            headers[_SESSION] = self._session
+        return httpx2.Request(
+            request.method,
+            request.url.copy_with(query=self._query) if queried else request.url,
+            headers=headers,
+            stream=request.stream,
+            extensions=request.extensions,
+        )

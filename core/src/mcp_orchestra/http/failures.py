@@ -19,6 +19,7 @@ __all__ = [
     "REFUSED_CREDENTIALS",
     "NotSentError",
     "call_failed",
+    "call_redirected",
     "call_refused",
     "connection_failed",
     "connection_refused",
@@ -197,6 +198,16 @@ def call_refused(response: httpx2.Response) -> dict[str, Any]:
         status=status,
         retry_after=_retry_after(response),
         www_authenticate=challenge and challenge[:1024],
+    )
+
+
+def call_redirected(target: httpx2.URL, status: int) -> dict[str, Any]:
+    """Return the JSON-RPC error object for a call that was answered with a redirect which is not followed."""
+    return transport_error(
+        f"the server answered {_status(status)} to {safe_url(str(target))}, which is not followed",
+        kind="http",
+        delivered=delivered_by(status),
+        status=status,
     )
 
 

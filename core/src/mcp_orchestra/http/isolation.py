@@ -14,12 +14,13 @@ from weakref import WeakValueDictionary
 import httpx2
 
 from mcp_orchestra.errors import MCPConnectionError
-from mcp_orchestra.http.bodies import RefusedBody, error_response_in, media_type, read_body, rebuilt
+from mcp_orchestra.http.bodies import RefusedBody, as_utf_8, error_response_in, media_type, read_body, rebuilt
 from mcp_orchestra.http.events import GuardedEvents
 from mcp_orchestra.http.failures import (
     FAILURES,
     REFUSED_CREDENTIALS,
     call_failed,
+    call_redirected,
     call_refused,
     connection_failed,
     connection_refused,
@@ -127,12 +128,12 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
             return _answer(502, refused.error)
 
     async def _answered(self, response: httpx2.Response) -> httpx2.Response:
-        body = _as_utf_8(await read_body(response, self._limit))
+        body = as_utf_8(await read_body(response, self._limit))
         if self._handover is not None:
             try:
                 body = await self._handover.body(body)
             except ValueError:
-                raise RefusedBody(unreadable()) from None
+                return _answer(502, unreadable())
         return rebuilt(response, body)
 
     async def _failed(
@@ -146,7 +147,7 @@ class IsolatingTransport(httpx2.AsyncBaseTransport):
                 return rebuilt(response, b"")
             if handshake is not None:
                 raise redirected(target, status, str(request.url))
-            return _answer(502, call_refused(response))
+            return _answer(502, call_redirected(target, status))
         said = await self._said_by_peer(response)
         if handshake is not None:
             if _is_outage(status) or (handshake == "initialize" and said is None):
@@ -243,15 +244,6 @@ def _is_forgotten_session(request: httpx2.Request, status: int, said: dict[str, 
         return bool(json.loads(request.content).get("id") != said["id"])
     except (ValueError, RecursionError, AttributeError, httpx2.RequestNotRead):
         return True
-
-
-def _as_utf_8(body: bytes) -> bytes:
-    """Replace what is not UTF-8: a server that writes another encoding is understood but for those characters."""
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return body.decode(errors="replace").encode()
-    return body
 
 
 def _unusable(request: httpx2.Request, refused: RefusedBody) -> MCPConnectionError:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from mcp_orchestra.http.auth.options import Auth
+from mcp_orchestra.http.auth.options import Auth, in_ascii
 from mcp_orchestra.redaction import MASK
 
 __all__ = ["HttpOptions"]
@@ -48,7 +48,7 @@ def _checked_url(url: str) -> str:
         raise ValueError("must start with http:// or https://")
     if not host or port == 0:
         raise ValueError("must name a host, as in https://host/path")
-    return url
+    return in_ascii(url)
 
 
 def _checked_headers(headers: dict[str, str]) -> dict[str, str]:

@@ -15,6 +15,8 @@ __all__ = ["ClientCredentials"]
 
 _AHEAD: Final = 60.0  # seconds before its end that a token is renewed, or a tenth of its life if that is shorter
 _PAUSE: Final = 5.0  # seconds between attempts to renew a token that still holds, or to fetch one that cannot be had
+_SHORTEST: Final = 5  # seconds for which a token is tried, whatever is said of its life: else each request fetches one
+_LONGEST: Final = 10**9  # seconds; as good as for ever, and no float is too small for it
 _PATIENCE: Final = 60.0  # seconds in which a new token that was never accepted is not replaced by another
 
 
@@ -107,7 +109,7 @@ class ClientCredentials:
             self._failure, self._failed = failure, anyio.current_time()
             raise
         now = anyio.current_time()
-        life = float("inf") if token.expires_in is None else max(0.0, float(token.expires_in))
+        life = float("inf") if token.expires_in is None else float(min(max(token.expires_in, _SHORTEST), _LONGEST))
         self._header = f"Bearer {token.access_token}"
         self._accepted = False
         self._failure = None

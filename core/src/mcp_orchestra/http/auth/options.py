@@ -9,9 +9,25 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from mcp_orchestra.redaction import MASK
 
-__all__ = ["Auth", "BearerAuth", "ClientCredentialsAuth"]
+__all__ = ["Auth", "BearerAuth", "ClientCredentialsAuth", "in_ascii"]
 
 _SHOWN = frozenset({"type", "client_id", "scopes", "token_endpoint_auth_method"})
+
+
+def in_ascii(url: str) -> str:
+    """Return a URL as it will be asked for, so that its host has one name only, whoever takes it apart.
+
+    Raises:
+        ValueError: Its host cannot be a name.
+    """
+    if url.isascii():
+        return url
+    import httpx2  # takes a while, and is needed for few
+
+    try:
+        return str(httpx2.URL(url))
+    except httpx2.InvalidURL:
+        raise ValueError("must name a host that exists in the domain name system; check its characters") from None
 
 
 def _checked_token(token: str) -> str:
@@ -34,7 +50,7 @@ def _checked_endpoint(url: str) -> str:
         complete = False
     if not complete or re.search(r"[\x00-\x20\x7f]", url) or "@" in url or "#" in url:
         raise ValueError("must be an http:// or https:// URL without user info and fragment")
-    return url
+    return in_ascii(url)
 
 
 _Text = Annotated[str, Field(min_length=1)]

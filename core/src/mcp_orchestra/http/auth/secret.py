@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final
 
 from mcp_orchestra.http.failures import NotSentError
@@ -54,8 +55,13 @@ class Secret:
             status = path.stat()
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             if self._value is None or stamp != self._stamp:
+                if not S_ISREG(status.st_mode):  # a pipe would hold everything up until somebody writes to it
+                    raise _unusable(f"{where} is not a regular file")
                 with path.open("rb") as file:
-                    text = file.read(_LONGEST).decode().strip()
+                    read = file.read(_LONGEST + 1)
+                if len(read) > _LONGEST:
+                    raise _unusable(f"{where} has more than {_LONGEST} bytes")
+                text = read.decode().strip()
                 self._value = self._checked(text, where)
                 self._stamp = stamp
         except (OSError, ValueError) as error:
@@ -63,6 +69,7 @@ class Secret:
                 raise
             missing = isinstance(error, FileNotFoundError)
             raise _unusable(f"{where} {'does not exist' if missing else 'cannot be read as text'}") from None
+        self._hide(self._value)  # again, or what is learned after it would have it forgotten
         return self._value
 
     def _checked(self, text: str, where: str) -> str:

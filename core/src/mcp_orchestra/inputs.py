@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-__all__ = ["checked_key", "checked_object", "checked_seconds", "checked_text"]
+__all__ = ["checked_key", "checked_object", "checked_seconds", "checked_text", "checked_texts"]
 
 _DEEPEST: Final = 150  # levels; receivers, the SDK among them, refuse JSON of about 200
 _SHOWN: Final = 120  # characters of a place
@@ -76,6 +76,21 @@ def checked_object(value: object, what: str = "arguments") -> dict[str, Any] | N
     if not isinstance(value, Mapping):
         raise TypeError(f"{what} must be a mapping, not {_kind(value)}")
     return cast("dict[str, Any]", _Copier().copy(cast("Mapping[object, object]", value), (None, what)))
+
+
+def checked_texts(value: object, what: str = "arguments") -> dict[str, str] | None:
+    """Return a copy of a mapping from texts to texts; None stays None.
+
+    Args:
+        value: What the caller gave.
+        what: What it is, for the message.
+
+    Raises:
+        TypeError: It is not a mapping, or something in it is no text.
+        ValueError: A text is not valid Unicode.
+    """
+    given = checked_object(value, what)
+    return None if given is None else {key: checked_text(text, f"{what}.{key}") for key, text in given.items()}
 
 
 _Place = tuple["_Place | None", str | int]

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
@@ -13,22 +13,18 @@ from mcp_orchestra.config.loader import LoadedConfig
 from mcp_orchestra.config.source import Source
 from mcp_orchestra.errors import ConfigurationError, MCPConnectionError
 from mcp_orchestra.held_cache import HeldCache
-from mcp_orchestra.inputs import checked_key, checked_seconds, checked_text
 from mcp_orchestra.life_cycle import LifeCycle
 from mcp_orchestra.logs import configure_logging
+from mcp_orchestra.questions import Questions
 from mcp_orchestra.registry import MCPRegistry
-from mcp_orchestra.selection import narrowing, question_of, selected
 from mcp_orchestra.status import describe
 from mcp_orchestra.warm_start import WarmStart
 
 if TYPE_CHECKING:
-    from mcp_types import CallToolResult, ReadResourceResult
     from opentelemetry.trace import TracerProvider
 
     from mcp_orchestra.cache import ResourceCache
-    from mcp_orchestra.catalogue import ToolInfo
     from mcp_orchestra.config.models import MCPConfig
-    from mcp_orchestra.explaining import Explanation
     from mcp_orchestra.plugins import PluginManager
     from mcp_orchestra.running import Running
     from mcp_orchestra.telemetry import Telemetry
@@ -38,7 +34,7 @@ __all__ = ["MCPOrchestrator"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 
-class MCPOrchestrator:
+class MCPOrchestrator(Questions):
     """Manages connections to many MCP servers as if they were one.
 
     Args:
@@ -178,130 +174,6 @@ class MCPOrchestrator:
         running = await self._ready()
         with running.usage, self._span("gather"):
             return await running.gatherer.gather()
-
-    async def get_resources_for_domain(self, domain: str, *, key: str | None = None) -> dict[str, Any]:
-        """Return the resources (name to resource) of the first server for the domain that can answer.
-
-        Args:
-            domain: As servers declare it in the configuration.
-            key: A user, a session or the like; under the policy ``sticky`` equal keys go to the same server.
-
-        Raises:
-            NoMCPAvailableError: No server declares the domain, or none that does is connected.
-            ResourceFetchError: All that were asked failed; ``context["attempts"]`` lists them.
-        """
-        checked_text(domain, "domain")
-        key = checked_key(key)
-        running = await self._ready()
-        with running.usage, self._span("domain", domain=domain):
-            return await running.gatherer.domain(domain, key)
-
-    async def read_resource(
-        self, uri: str, *, server: str | None = None, key: str | None = None
-    ) -> "ReadResourceResult":
-        """Return the contents of one resource: from a server that lists it, else has a template for it, else has it.
-
-        Args:
-            uri: The resource's URI.
-            server: Id or display name of the only server to ask.
-            key: A user, a session or the like; under the policy ``sticky`` equal keys go to the same server.
-
-        Raises:
-            UnknownServerError: No such server.
-            NoMCPAvailableError: No server is connected.
-            ResourceFetchError: No server has it, or reading failed.
-        """
-        checked_text(uri, "uri")
-        key = checked_key(key)
-        running = await self._ready()
-        servers = selected(self._registry, server)
-        with running.usage, self._span("read"):
-            return await running.reader.read(uri, servers, key)
-
-    async def explain(
-        self,
-        *,
-        domain: str | None = None,
-        capability: str | None = None,
-        uri: str | None = None,
-        tool: str | None = None,
-        key: str | None = None,
-    ) -> "Explanation":
-        """Return who would be asked a question, in which order, who would not and why, and who would answer now.
-
-        The question itself is not asked, and nobody's turn is used up; only what the question would need to know, and
-        nobody has listed yet, is listed. Give exactly one of the first four.
-
-        Args:
-            domain: As for `get_resources_for_domain`.
-            capability: As for `call_tool`.
-            uri: As for `read_resource`.
-            tool: As ``name`` for `call_tool`.
-            key: As for all three.
-
-        Raises:
-            NoMCPAvailableError: No server could be connected.
-            TypeError: None of the four is given, or more than one, or something is not a text.
-        """
-        question = question_of(domain=domain, capability=capability, uri=uri, tool=tool, key=key)
-        running = await self._ready()
-        with running.usage:
-            return await running.explainer.explain(question)
-
-    async def list_tools(self) -> "list[ToolInfo]":
-        """Return the tools of every connected server under unique names, in priority order.
-
-        Raises:
-            NoMCPAvailableError: No server is connected.
-        """
-        running = await self._ready()
-        with running.usage, self._span("tools"):
-            return await running.catalogue.tools()
-
-    async def call_tool(
-        self,
-        name: str,
-        arguments: Mapping[str, Any] | None = None,
-        *,
-        server: str | None = None,
-        domain: str | None = None,
-        capability: str | None = None,
-        timeout: float | None = None,
-        key: str | None = None,
-    ) -> "CallToolResult":
-        """Call a tool.
-
-        It runs once at most: another server is asked only if the call was certainly not delivered, or if the
-        configuration has the tool among the server's ``safe_tools``, and only among those that ``domain`` or
-        ``capability`` allow.
-
-        Args:
-            name: A name from `list_tools`, or the tool's own name at its server.
-            arguments: The tool's arguments.
-            server: Id or display name of the only server to ask.
-            domain: Ask only servers that declare this domain.
-            capability: Ask only servers that declare this capability.
-            timeout: Seconds to wait for the result of each server; its ``request_timeout`` by default.
-            key: A user, a session or the like; under the policy ``sticky`` equal keys go to the same server.
-
-        Returns:
-            The result; a failure that the tool itself reports has ``is_error`` set.
-
-        Raises:
-            UnknownServerError: No such server.
-            ToolNotFoundError: No connected server has the tool, or several have and nothing says which to ask.
-            ToolCallError: There is no result; ``context["delivered"]`` says whether the tool may have run.
-            TypeError: An argument is of the wrong type, or cannot be written as JSON.
-            ValueError: The timeout is not positive, or a text is not valid Unicode. Nothing was sent.
-        """
-        checked_text(name, "name")
-        timeout = checked_seconds(timeout)
-        key = checked_key(key)
-        running = await self._ready()
-        servers = selected(self._registry, server, domain, capability)
-        question = narrowing(domain, capability, key)
-        with running.usage, self._span("call", tool=name):
-            return await running.catalogue.call(name, arguments, servers, question, timeout)
 
     def get_status(self) -> dict[str, Any]:
         """Return how things stand: ``initialized``, ``servers``, ``cache_stats`` and ``plugins``.

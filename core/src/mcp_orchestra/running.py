@@ -13,6 +13,7 @@ from mcp_orchestra.connections import Connections
 from mcp_orchestra.explaining import Explainer
 from mcp_orchestra.gathering import Gatherer
 from mcp_orchestra.owners import Owners
+from mcp_orchestra.prompting import Prompter
 from mcp_orchestra.reading import Reader
 from mcp_orchestra.registry import MCPRegistry
 from mcp_orchestra.retiring import Retiring, Usage
@@ -32,6 +33,7 @@ class Running:
     gatherer: Gatherer
     reader: Reader
     catalogue: Catalogue
+    prompter: Prompter
     explainer: Explainer
     usage: Usage
     """Who is using this; what is replaced is closed after that."""
@@ -105,6 +107,7 @@ class Running:
             ),
             reader=reader,
             catalogue=catalogue,
+            prompter=Prompter(registry=registry, connections=connections, router=router, fail_fast=fail_fast),
             explainer=Explainer(
                 registry=registry,
                 cache=cache,
@@ -123,6 +126,7 @@ class Running:
         for part in (self.gatherer, self.catalogue, self.explainer, self.reader.owners):
             part.registry, part.cache = registry, cache
         self.reader.templates.cache = cache
+        self.prompter.registry = registry
 
     async def close(self) -> None:
         """Close everything, also what was replaced and is still in use."""

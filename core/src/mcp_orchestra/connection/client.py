@@ -24,7 +24,7 @@ from mcp_orchestra.connection.paging import (
     validated,
 )
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, ResourceFetchError, ToolCallError
-from mcp_orchestra.inputs import checked_object, checked_seconds, checked_text
+from mcp_orchestra.inputs import checked_object, checked_seconds, checked_text, checked_texts
 from mcp_orchestra.redaction import Redactor
 from mcp_orchestra.telemetry import Telemetry
 
@@ -169,9 +169,7 @@ class ServerClient:
 
     async def get_prompt(self, name: str, arguments: Mapping[str, str] | None = None) -> types.GetPromptResult:
         """Return a prompt filled with arguments; raises ``MCPConnectionError`` if it cannot be had."""
-        name, given = checked_text(name, "name"), checked_object(arguments)
-        for key, value in (given or {}).items():
-            checked_text(value, f"arguments.{key}")
+        name, given = checked_text(name, "name"), checked_texts(arguments)
         return await self._ask("prompts/get", name, lambda client: client.get_prompt(name, given))
 
     async def call_tool(

@@ -53,6 +53,7 @@ class ScriptedServer:
         scope: The ``cacheScope`` hint of its answers.
         delay: Seconds before it answers a listing or a read.
         tells: Whether it says, and does, that it tells of changes.
+        prompts: The prompts it has: texts, with ``{text}`` where their argument goes, by name.
         templates: Its URI templates; whatever else it is asked to read still has to be among its resources.
     """
 
@@ -67,6 +68,7 @@ class ScriptedServer:
         scope: Literal["public", "private"] = "private",
         delay: float = 0.0,
         tells: bool = True,
+        prompts: Mapping[str, str] | None = None,
         templates: Sequence[str] = (),
     ) -> None:
         self.name = name
@@ -77,6 +79,7 @@ class ScriptedServer:
         )
         self.tools: list[str] = list(tools)
         self.templates: list[str] = list(templates)
+        self.prompts: dict[str, str] = dict(prompts or {})
         self.page_size = page_size
         self.delay = delay
         self.requests: Counter[str] = Counter()
@@ -94,6 +97,8 @@ class ScriptedServer:
             on_list_resources=self._list_resources if readable else None,
             on_read_resource=self._read_resource if readable else None,
             on_list_resource_templates=self._list_templates if templates else None,
+            on_list_prompts=self._list_prompts if prompts is not None else None,
+            on_get_prompt=self._get_prompt if prompts is not None else None,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
             on_subscriptions_listen=self.notifier.listen if tells else None,
@@ -189,6 +194,23 @@ class ScriptedServer:
         items = [types.ResourceTemplate(uri_template=template, name=template) for template in self.templates]
         page, cursor = self._page(items, params)
         return types.ListResourceTemplatesResult(resource_templates=page, next_cursor=cursor, **self._hints)
+
+    async def _list_prompts(self, _ctx: Any, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
+        await self._answering("prompts/list")
+        items = [
+            types.Prompt(name=name, arguments=[types.PromptArgument(name="text", required="{text}" in text)])
+            for name, text in self.prompts.items()
+        ]
+        page, cursor = self._page(items, params)
+        return types.ListPromptsResult(prompts=page, next_cursor=cursor, **self._hints)
+
+    async def _get_prompt(self, _ctx: Any, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+        await self._answering("prompts/get")
+        if (text := self.prompts.get(params.name)) is None:
+            raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name}")
+        filled = text.replace("{text}", (params.arguments or {}).get("text", ""))
+        content = types.TextContent(text=f"{self.name}: {filled}")
+        return types.GetPromptResult(messages=[types.PromptMessage(role="user", content=content)])
 
     async def _list_tools(self, _ctx: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         self.requests["tools/list"] += 1

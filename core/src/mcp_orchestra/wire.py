@@ -55,7 +55,7 @@ class UnreadableError(Exception):
 
     def __init__(self, text: str) -> None:
         super().__init__("not a message")
-        self.text = text[:_QUOTED]
+        self.text: str = text[:_QUOTED]
 
 
 def transport_error(

@@ -35,7 +35,7 @@ class Circuit:
         self._threshold = threshold
         self._clock = clock
         self._rng = rng
-        self.failures = 0
+        self.failures: int = 0
         """Failures since the last success."""
         self.until: float | None = None
         """When a probe may be made; None while it is closed."""

@@ -64,9 +64,9 @@ class Connection:
         services: ConnectionServices,
     ) -> None:
         self.server_id = server_id
-        self.config = config
+        self.config: MCPServerConfig = config
         self.spec = spec
-        self.limits = limits
+        self.limits: LimitsConfig = limits
         self.diagnostics: Diagnostics = Diagnostics()
         self.connect_timeout: float = float(config.timeout)
         self.request_timeout: float = float(config.request_timeout or config.timeout)

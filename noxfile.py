@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.11.12"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -41,10 +42,19 @@ def install(session: nox.Session, *groups: str) -> None:
         session.install(*members, *nox.project.dependency_groups(GROUPS, *groups))
 
 
+def run_pytest(session: nox.Session, *arguments: str) -> None:
+    """Run tests side by side; what fails is run once more, alone: a defect fails again, want of time does not."""
+    try:
+        session.run(*PYTEST, *arguments)
+    except CommandFailed:
+        session.warn("once more, alone: what failed")
+        session.run("pytest", "--last-failed", "--last-failed-no-failures=none", *arguments)
+
+
 def run_tests(session: nox.Session) -> None:
     """Run the suite, or what the command line names after ``--``."""
     install(session, "test")
-    session.run(*PYTEST, *session.posargs)
+    run_pytest(session, *session.posargs)
 
 
 @nox.session
@@ -103,7 +113,7 @@ def minimums(session: nox.Session) -> None:
     session.install("--resolution=lowest-direct", *members, *nox.project.dependency_groups(GROUPS, "test"))
     fast = ["core/tests", "plugins/memory", "plugins/routing", "plugins/sse", "tests/documented", "docs/examples"]
     # The tests of the conformance class take two minutes and need nothing that could be too old.
-    session.run(*PYTEST, *(session.posargs or [*fast, "--ignore=core/tests/testing"]))
+    run_pytest(session, *(session.posargs or [*fast, "--ignore=core/tests/testing"]))
 
 
 @nox.session

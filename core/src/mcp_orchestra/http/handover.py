@@ -75,9 +75,8 @@ class Handover:
         result: object = getattr(message.message, "result", None)
         match result:
             case {"_meta": {self._key: True}} if context is not None and (waiting := context.get(_ON_ITS_WAY)):
-                cast(
-                    "Any", message.message
-                ).result = waiting.pop()  # whoever keeps the context does not keep the result
+                answer = cast("Any", message.message)
+                answer.result = waiting.pop()  # whoever keeps the context does not keep the result
             case _:
                 pass
 

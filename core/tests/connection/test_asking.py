@@ -1,6 +1,7 @@
 """S16: one request ends in its time, and only a connection that takes nothing any more is lost by it."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 
 import anyio
@@ -132,3 +133,24 @@ async def test_whatever_else_a_request_raises_is_a_fault(ask, error):
     fault, _ = await ask(fail(error))
     assert isinstance(fault, Fault)
     assert asyncio.current_task().cancelling() == 0
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_s16_a_request_that_fails_while_its_caller_is_cancelled_is_nobodys_error(ask, steps):
+    loop, reported = asyncio.get_running_loop(), []
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    failing = loop.create_future()
+    asking = ask(asyncio.wait_for(failing, None))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    failing.set_exception(CLOSED)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait({asking})
+    del asking, failing
+    await asyncio.sleep(0)
+    gc.collect()
+    loop.set_exception_handler(before)
+    assert reported == []

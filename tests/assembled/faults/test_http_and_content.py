@@ -47,7 +47,7 @@ FAULTS = {
     "gzip-bomb": (http.gzip_bomb(30 * LIMIT), "too_large", "yes"),
     # malformed shapes, garbage, 100k-deep JSON
     "malformed": (http.malformed, "protocol", "maybe"),
-    "garbage": (http.garbage, "protocol", "maybe"),
+    "garbage": (http.garbage, "protocol", "yes"),
     "deep-JSON": (http.deep_json(), "protocol", None),  # depends on what can be read of it
 }
 CURSORS = {

@@ -35,6 +35,7 @@ async def answer_to(
     loop = asyncio.get_running_loop()
     started = loop.time()
     task = asyncio.ensure_future(request)
+    task.add_done_callback(_retrieve)  # also if the caller is cancelled in the step in which it fails
     try:
         await asyncio.wait({task}, timeout=seconds)
         stuck_since = line.stuck_since
@@ -44,7 +45,6 @@ async def answer_to(
     finally:
         if not task.done():
             task.cancel()
-            task.add_done_callback(_retrieve)
     if not task.done():
         since = line.stuck_since
         if since is not None and since == stuck_since and loop.time() - since >= patience:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.shared.exceptions import MCPError
+from mcp_orchestra.connection.fault import in_seconds
 from mcp_orchestra.connection.faults import fault_of
 from mcp_orchestra.errors import ConfigurationError, MCPConnectionError
 from mcp_orchestra.http.failures import call_failed, call_refused, session_forgotten
@@ -326,3 +327,11 @@ def test_whatever_is_raised_becomes_one_short_line(error):
     assert fault.delivered in {"no", "maybe", "yes"}
     assert fault.status is None or isinstance(fault.status, int)
     assert fault.retry_after is None or isinstance(fault.retry_after, str)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(1, "1 s"), (0.9987, "1 s"), (0.5, "0.5 s"), (0.0004, "0.01 s"), (29.999, "30 s"), (600, "600 s")],
+)
+def test_a_time_is_shown_as_it_was_given_although_some_of_it_has_passed(seconds, shown):
+    assert in_seconds(seconds) == shown

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from mcp_orchestra.connection.faults import Fault, fault_of
+from mcp_orchestra.connection.fault import Fault, in_seconds
+from mcp_orchestra.connection.faults import fault_of
 from mcp_orchestra.connection.watch import Line
 
 __all__ = ["answer_to"]
@@ -62,7 +63,7 @@ async def answer_to(
 
 
 def _late(seconds: float, fault: Fault | None = None) -> Fault:
-    reason = f"no answer within {seconds:.3g} s"
+    reason = f"no answer within {in_seconds(seconds)}"
     return replace(fault, reason=reason) if fault is not None else Fault(reason=reason, cause="timeout")
 
 

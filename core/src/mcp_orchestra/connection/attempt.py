@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from mcp_orchestra.connection.faults import Fault, fault_of
+from mcp_orchestra.connection.fault import Fault, in_seconds
+from mcp_orchestra.connection.faults import fault_of
 from mcp_orchestra.errors import MCPConnectionError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Attempt:
         if self._task.done():
             return self._end()
         self._cancel()  # leaving may take a while; whoever waits for the outcome need not
-        return Fault(reason=f"no answer within {seconds:.3g} s", cause="timeout", delivered="no")
+        return Fault(reason=f"no answer within {in_seconds(seconds)}", cause="timeout", delivered="no")
 
     async def lost(self) -> Fault:
         """Wait until the connection is lost, and return why."""

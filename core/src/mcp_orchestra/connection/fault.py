@@ -1,10 +1,11 @@
 """The one record of why a connect or a request failed."""
 
+import math
 from dataclasses import dataclass, field
 
 from mcp_orchestra.wire import Delivered
 
-__all__ = ["Fault", "one_line"]
+__all__ = ["Fault", "in_seconds", "one_line"]
 
 _LONGEST_REASON = 300
 
@@ -57,3 +58,8 @@ def one_line(text: object) -> str:
         return ""
     line = lines[0][:_LONGEST_REASON] if lines else ""
     return "".join(character if character.isprintable() else " " for character in line)
+
+
+def in_seconds(seconds: float) -> str:
+    """Return a time as people gave it, although some of it may have passed meanwhile: ``"1 s"`` for 0.9987."""
+    return f"{math.ceil(seconds * 100) / 100:g} s"

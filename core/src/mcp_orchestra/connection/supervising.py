@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from mcp_orchestra.config.models import SupervisionConfig
 from mcp_orchestra.connection.circuit import Circuit, Ticket
-from mcp_orchestra.connection.fault import Fault
+from mcp_orchestra.connection.fault import Fault, in_seconds
 from mcp_orchestra.connection.latency import peak_ewma
 from mcp_orchestra.connection.retry_after import retry_after_seconds
 from mcp_orchestra.connection.services import ConnectionServices
@@ -93,7 +93,8 @@ class Supervisor:
         except TimeoutError:
             limit = self._settings.max_concurrent_requests
             return Fault(
-                reason=f"no turn within {seconds:.3g} s: max_concurrent_requests={limit} were under way all the time",
+                reason=f"no turn within {in_seconds(seconds)}: "
+                f"max_concurrent_requests={limit} were under way all the time",
                 cause="busy",
                 delivered="no",
             )
@@ -161,7 +162,7 @@ class Supervisor:
         """Return why the server is not to be asked now, if it is not."""
         if (wait := self.left_alone_until - _now()) > 0 and self._busy is not None:
             return Fault(
-                reason=f"the server asked to be left alone for another {wait:.3g} s ({self._busy.reason})",
+                reason=f"the server asked to be left alone for another {in_seconds(wait)} ({self._busy.reason})",
                 cause="busy",
                 delivered="no",
                 status=self._busy.status,

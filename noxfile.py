@@ -151,11 +151,12 @@ def soak(session: nox.Session) -> None:
         "MCP_ORCHESTRA_TEST_SECONDS": "60",
         "MCP_ORCHESTRA_TEST_SOAK_SECONDS": "600",
     }
-    session.run("pytest", "-s", "tests/soak", *session.posargs, env=short)
+    pytest = ("pytest", "-s", "-o", "faulthandler_timeout=0")  # nothing here is quick, and nothing hangs for that
+    session.run(*pytest, "tests/soak", *session.posargs, env=short)
     memory = ("-k", "over_objects or over_bytes", "core/tests/cache/test_machine.py")
-    session.run("pytest", "-s", *memory, *session.posargs, env={"MCP_ORCHESTRA_TEST_STEPS": "1000000"})
+    session.run(*pytest, *memory, *session.posargs, env={"MCP_ORCHESTRA_TEST_STEPS": "1000000"})
     waiting = ("-k", "not over_objects and not over_bytes", "core/tests/cache/test_machine.py")
-    session.run("pytest", "-s", *waiting, *session.posargs, env={"MCP_ORCHESTRA_TEST_STEPS": "100000"})
+    session.run(*pytest, *waiting, *session.posargs, env={"MCP_ORCHESTRA_TEST_STEPS": "100000"})
 
 
 if __name__ == "__main__":

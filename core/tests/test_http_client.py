@@ -196,6 +196,12 @@ def test_the_plain_address_has_no_secret_parts(url, plain):
         ({"ALL_PROXY": "http://p:1", "NO_PROXY": "localhost,127.0.0.1"}, "http://127.0.0.1:5/", None),
         ({"ALL_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8,zzz/9"}, "http://10.1.2.3/", None),
         ({"ALL_PROXY": "http://p:1", "NO_PROXY": "10.0.0.0/8"}, "http://11.1.2.3/", "http://p:1"),
+        ({"ALL_PROXY": "http://p:1", "NO_PROXY": "a.example:8080"}, "http://a.example:8080/", None),
+        ({"ALL_PROXY": "http://p:1", "NO_PROXY": "a.example:8080"}, "http://a.example:8081/", "http://p:1"),
+        ({"ALL_PROXY": "http://p:1", "NO_PROXY": ".example:443"}, "https://a.example/", None),
+        ({"ALL_PROXY": "http://p:1", "NO_PROXY": "a.example:80"}, "http://a.example/", None),
+        ({"ALL_PROXY": "http://p:1", "NO_PROXY": "::1,fd00::/8"}, "http://[::1]:8080/", None),
+        ({"ALL_PROXY": "http://p:1", "NO_PROXY": "::1,fd00::/8"}, "http://[fd00::2]:8080/", None),
     ],
 )
 def test_the_proxy_is_the_one_that_the_environment_names_for_the_address(monkeypatch, environment, url, proxy):

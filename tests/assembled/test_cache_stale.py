@@ -80,6 +80,41 @@ async def test_s35_a_copy_answers_for_a_server_that_fails_though_it_is_connected
     assert await orchestrator.gather_all_resources() == gathered
 
 
+async def test_s35_a_copy_answers_at_once_for_a_server_that_is_left_alone_and_nobody_waits_for_its_probe(
+    deploy, serving, until
+):
+    server, failing = ScriptedServer("victim", ttl_ms=50), False
+
+    async def answer(scope, receive, send):
+        if failing and scope["type"] == "http" and dict(scope["headers"]).get(b"mcp-method") == b"resources/list":
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await app(scope, receive, send)
+
+    app = server.app()
+    alone = {**await serving(answer), "request_timeout": 60, "failure_threshold": 1, "health_check_interval": 0}
+    orchestrator = deploy({"victim": alone}, max_stale=600)
+    gathered = await orchestrator.gather_all_resources()
+    failing = True
+    await until(lambda: is_stale(orchestrator))
+    await orchestrator.gather_all_resources()
+    assert orchestrator.registry.get_server("victim").state == "circuit_open"
+    failing = False
+    server.gate.clear()  # from now on it hangs
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            assert await orchestrator.gather_all_resources() == {"Victim": {**gathered["Victim"], "stale": True}}
+    await until(lambda: server.requests["resources/list"] == 2)  # it is asked behind the answers
+    server._hints["ttl_ms"] = 60_000
+    server.gate.set()
+
+    async def fresh():
+        return await orchestrator.gather_all_resources() == gathered
+
+    await until(fresh)
+
+
 async def test_s35_beyond_max_stale_there_is_no_copy_any_more(deploy, victim, serving, lose, silent, until):
     orchestrator = deploy({"victim": http(victim), "other": await serving(ScriptedServer("other"))}, max_stale=2)
     await orchestrator.gather_all_resources()

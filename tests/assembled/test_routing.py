@@ -168,6 +168,25 @@ async def test_a_resource_that_nobody_lists_is_read_from_whoever_has_a_template(
     assert orchestrator.cache.get("templates:shop") == {"templates": ["shop://{kind}/{id}"]}
 
 
+async def test_s33_with_a_strict_policy_each_question_asks_anew_where_to_ask_and_those_at_once_share_that(
+    configure, serving
+):
+    server = Shop("shop", templates=["shop://{kind}/{id}"], tools=["echo"])
+    fields = {"shop": await serving(server), "other": await serving(ScriptedServer("other", tools=[]))}
+    orchestrator = configure(fields, cache={"ttl_policy": "strict"})
+    await orchestrator.initialize()
+    for number in range(2):
+        await orchestrator.read_resource(f"shop://book/{number}")
+        await orchestrator.call_tool("echo", {"text": "hi"})
+    assert (server.requests["resources/templates/list"], server.requests["tools/list"]) == (2, 2)
+    await asyncio.gather(*(orchestrator.read_resource(f"shop://book/{number}") for number in range(20)))
+    assert server.requests["resources/templates/list"] == 3
+    server._hints["ttl_ms"] = 60_000
+    for number in range(3):
+        await orchestrator.read_resource(f"shop://book/{number}")
+    assert server.requests["resources/templates/list"] == 4
+
+
 async def test_a_server_that_is_slow_to_list_its_templates_does_not_hold_up_the_others(configure, serving):
     servers, fields = await shops(serving)
     orchestrator = configure(fields)

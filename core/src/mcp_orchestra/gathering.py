@@ -122,7 +122,8 @@ class Gatherer:
         down: set[str] = set()
         if self.cache.serves_stale:
             servers = [info for info in self.registry.get_all_servers() if info.config.enabled]
-            down = {resources_key(info.server_id) for info in servers if not info.connected}
+            # A circuit that is open says as much as a lost connection; whoever asks all the same waits for a timeout.
+            down = {resources_key(info.server_id) for info in servers if not (info.connected and info.usable)}
         answers = await self.cache.lookup([resources_key(info.server_id) for info in servers], failing=down)
         for info in servers:
             if (answer := answers.get(resources_key(info.server_id))) is not None:

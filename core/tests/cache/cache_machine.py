@@ -8,7 +8,8 @@ import asyncio
 import logging
 import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
@@ -51,6 +52,7 @@ class CacheMachine(CacheSteps):
         cacheable=st.sampled_from([True, True, True, False]),
         meanwhile=MEANWHILE,
         late=st.lists(KEYS, max_size=2),
+        then=MEANWHILE,
     )
     def fetch(
         self,
@@ -60,11 +62,11 @@ class CacheMachine(CacheSteps):
         cacheable: bool,
         meanwhile: list[tuple],
         late: list[str],
+        then: Sequence[tuple] = (),
     ) -> None:
-        """Let several fetch at once: some are cancelled, things change meanwhile, and others join them late."""
-        self.loop.run(
-            self.fetch_together(callers, failing, Fetched(data={}, ttl_ms=hint, cacheable=cacheable), meanwhile, late)
-        )
+        """Let several fetch at once: some are cancelled, things change meanwhile, others come late, things change."""
+        template = Fetched(data={}, ttl_ms=hint, cacheable=cacheable)
+        self.loop.run(self.fetch_together(callers, failing, template, meanwhile, late, then))
 
     async def fetch_together(
         self,
@@ -73,31 +75,56 @@ class CacheMachine(CacheSteps):
         template: Fetched,
         meanwhile: list[tuple],
         late: list[str],
+        then: Sequence[tuple],
     ) -> None:
-        gate = asyncio.Event()
+        gates: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         asked: list[tuple[str, int]] = []
 
         async def upstream(key: str) -> Fetched:
             self.numbers += 1
             number = self.numbers
             asked.append((key, number))
-            await gate.wait()
+            await gates[number].wait()
             if key in failing:
                 raise RefusedError
             return Fetched(data={"number": number}, ttl_ms=template.ttl_ms, cacheable=template.cacheable)
 
         flights: dict[str, Asking] = {}
+        outdated: dict[str, Asking] = {}
         landing: list[Asking] = []
         tasks: list[tuple[str, asyncio.Task[Answer], Asking | None, dict | None]] = []
+        cancelled: set[asyncio.Task[Answer]] = set()
 
-        async def call(keys: list[str]) -> None:
-            """Have the keys fetched, and wait until upstream is asked or the answer is there."""
+        def change(changes: Sequence[tuple]) -> None:
+            for one in changes:
+                self.make(*one)
+                for key in list(flights):
+                    if one[0] == "invalidate_everything" or (one[0] != "time_passes" and one[1] == key):
+                        outdated[key] = flights.pop(key)
+                        outdated[key].current = False
+
+        async def end(flight: Asking) -> None:
+            gates[flight.number].set()
+            async with asyncio.timeout(PATIENCE):
+                outcomes = await asyncio.gather(*flight.callers, return_exceptions=True)
+            landing.remove(flight)
+            for task, outcome in zip(flight.callers, outcomes, strict=True):
+                if flight.key in failing and task not in cancelled:
+                    self.check_failed(flight.key, outcome)
+
+        async def call(keys: list[str], changes: Sequence[tuple] = ()) -> None:
+            """Have the keys fetched, and wait until upstream is asked or the answer is there.
+
+            Where outdated work is under way that comes after it has ended, and after the changes.
+            """
             begun: list[Asking] = []
             served: dict[str, dict] = {}
-            for key in keys:
+            before = len(asked)
+
+            def set_out(key: str) -> None:
                 if key in served or key in flights:
                     self.saved += 1
-                    continue
+                    return
                 entry = self.look(key).get(key)
                 if entry is not None and self.model.is_fresh(entry, self.now):
                     served[key] = entry.data
@@ -106,26 +133,41 @@ class CacheMachine(CacheSteps):
                     flights[key] = Asking(key, 0)
                     begun.append(flights[key])
                     self.fetches += 1
-            before = len(asked)
-            started = [asyncio.create_task(self.cache.fetch(key, lambda key=key: upstream(key))) for key in keys]
-            async with asyncio.timeout(PATIENCE):
-                while len(asked) < before + len(begun):
-                    await asyncio.sleep(0 if not self.blocking else 0.0002)
-                await asyncio.gather(*(task for key, task in zip(keys, started, strict=True) if key in served))
-            for _ in range(3):
-                await asyncio.sleep(0)
-            numbers = asked[before:]
-            assert Counter(key for key, _ in numbers) == Counter(one.key for one in begun)
-            for one in begun:
-                one.number = dict(numbers)[one.key]
+
+            async def arrive(those: list[str]) -> None:
+                async with asyncio.timeout(PATIENCE):
+                    while len(asked) < before + len(begun):
+                        await asyncio.sleep(0 if not self.blocking else 0.0002)
+                    await asyncio.gather(*(task for key, task in started if key in served))
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                numbers = asked[before:]
+                assert Counter(key for key, _ in numbers) == Counter(one.key for one in begun)
+                for one in begun:
+                    one.number = dict(numbers)[one.key]
+                for key, task in started:
+                    if key in those:
+                        flight = None if key in served else flights[key]
+                        if flight is not None:
+                            flight.callers.append(task)
+                        tasks.append((key, task, flight, served.get(key)))
+
+            in_turn = [key for key in dict.fromkeys(keys) if key in outdated]
+            at_once = [key for key in keys if key not in in_turn]
+            for key in at_once:
+                set_out(key)
+            started = [(key, asyncio.create_task(self.cache.fetch(key, lambda key=key: upstream(key)))) for key in keys]
+            await arrive(at_once)
+            change(changes)
+            for key in in_turn:
+                await end(outdated.pop(key))
+                for _ in range(keys.count(key)):
+                    set_out(key)
+                await arrive([key])
             landing.extend(sorted(begun, key=lambda one: one.number))
-            for key, task in zip(keys, started, strict=True):
-                if key not in served:
-                    flights[key].callers.append(task)
-                tasks.append((key, task, flights.get(key) if key not in served else None, served.get(key)))
 
         await call([key for key, _ in callers])
-        cancelled = {task for (_, gone), (_, task, flight, _) in zip(callers, tasks, strict=True) if gone and flight}
+        cancelled |= {task for (_, gone), (_, task, flight, _) in zip(callers, tasks, strict=True) if gone and flight}
         for task in cancelled:
             task.cancel()
         if cancelled:
@@ -136,13 +178,10 @@ class CacheMachine(CacheSteps):
         for key, flight in list(flights.items()):
             if cancelled.issuperset(flight.callers):
                 landing.remove(flights.pop(key))
-        for change in meanwhile:
-            self.make(*change)
-            for key in list(flights):
-                if change[0] == "invalidate_everything" or (change[0] != "time_passes" and change[1] == key):
-                    flights.pop(key).current = False
-        await call(late)
-        gate.set()
+        change(meanwhile)
+        await call(late, then)
+        for flight in landing:
+            gates[flight.number].set()
         async with asyncio.timeout(PATIENCE):
             outcomes = await asyncio.gather(*(task for _, task, _, _ in tasks), return_exceptions=True)
         self.settle()

@@ -223,26 +223,33 @@ async def test_what_was_invalidated_while_it_was_fetched_is_handed_out_but_not_k
 
     cache.invalidate(key)
     after = asyncio.create_task(ask(cache, new))
-    await new.reached.wait()  # who asks now does not join the old fetch
+    await settle()
     old.gate.set()
 
     assert await before == {"n": "old"}
+    await new.reached.wait()  # who has asked since then has not joined the old fetch
     assert cache.get("a") is None
     new.gate.set()
     assert await after == {"n": "new"}
     assert cache.get("a") == {"n": "new"}
 
 
-async def test_an_old_answer_that_arrives_last_does_not_replace_the_new_one(cache):
+async def test_s34_a_storm_of_notices_causes_one_fetch_after_the_one_under_way(cache):
     old, new = Upstream(Fetched(data={"n": "old"})), Upstream(Fetched(data={"n": "new"}))
     before = asyncio.create_task(ask(cache, old))
     await old.reached.wait()
-    cache.invalidate("a")
-    new.gate.set()
-    assert await ask(cache, new) == {"n": "new"}
+    after: list[asyncio.Task] = []
+    for _ in range(20):
+        cache.outdate("a")
+        after.append(asyncio.create_task(ask(cache, new)))
+        await settle()
+    assert new.asked == 0
     old.gate.set()
+    new.gate.set()
 
     assert await before == {"n": "old"}
+    assert await asyncio.gather(*after) == [{"n": "new"}] * 20
+    assert new.asked == 1
     assert cache.get("a") == {"n": "new"}
 
 

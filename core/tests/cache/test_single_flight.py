@@ -212,7 +212,7 @@ async def test_work_that_was_forgotten_still_answers_but_is_not_joined(flights):
 
     flights.forget("a")
     after = asyncio.create_task(flights.run("a", new))
-    await new.started.wait()
+    await settle()
     old.gate.set()
     assert await before == 1
     joined = asyncio.create_task(flights.run("a", new))  # the old one landing must not push the new one out
@@ -222,6 +222,92 @@ async def test_work_that_was_forgotten_still_answers_but_is_not_joined(flights):
     assert (await after, await joined) == (1, 1)
     assert new.runs == 1
     assert (old.flights[0].current, new.flights[0].current) == (False, True)
+
+
+async def test_s34_however_often_it_is_forgotten_the_work_runs_once_at_a_time_and_once_more_for_all_who_ask(flights):
+    old, new = Work(), Work()
+    waiting = [asyncio.create_task(flights.run("a", old))]
+    await old.started.wait()
+    for _ in range(100):
+        flights.forget("a")
+        waiting.append(asyncio.create_task(flights.run("a", new)))
+        await settle()
+    assert new.runs == 0
+
+    old.gate.set()
+    new.gate.set()
+
+    assert await asyncio.gather(*waiting) == [1] * 101
+    assert new.runs == 1
+    assert new.flights[0].current
+
+
+async def test_s33_what_is_forgotten_once_the_next_work_has_begun_is_not_answered_by_that(flights):
+    works = [Work(), Work(), Work()]
+    first = asyncio.create_task(flights.run("a", works[0]))
+    await works[0].started.wait()
+    flights.forget("a")
+    second = asyncio.create_task(flights.run("a", works[1]))
+    await settle()
+    works[0].gate.set()
+    await works[1].started.wait()
+
+    flights.forget("a")
+    third = asyncio.create_task(flights.run("a", works[2]))
+    await settle()
+    assert works[2].runs == 0
+    works[1].gate.set()
+    works[2].gate.set()
+
+    assert await asyncio.gather(first, second, third) == [1, 1, 1]
+    assert [work.runs for work in works] == [1, 1, 1]
+    assert [work.flights[0].current for work in works] == [False, False, True]
+
+
+async def test_the_next_work_does_not_wait_for_forgotten_work_that_nobody_wants_any_more(flights):
+    let_go = asyncio.Event()
+
+    async def resist(flight):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await let_go.wait()
+        return "too late"
+
+    alone = asyncio.create_task(flights.run("a", resist))
+    await settle()
+    flights.forget("a")
+    new = Work()
+    new.gate.set()
+    after = asyncio.create_task(flights.run("a", new))
+    await settle()
+    assert new.runs == 0
+
+    alone.cancel()
+
+    assert await after == 1
+    let_go.set()
+    await settle()
+    assert tasks_of_flights() == []
+
+
+async def test_who_waits_for_the_next_work_may_give_up_before_it_begins(flights):
+    old, new = Work(), Work()
+    before = asyncio.create_task(flights.run("a", old))
+    await old.started.wait()
+    flights.forget("a")
+    after = asyncio.create_task(flights.run("a", new))
+    await settle()
+
+    after.cancel()
+    await settle()
+    later = asyncio.create_task(flights.run("a", new))
+    await settle()
+    old.gate.set()
+    new.gate.set()
+
+    assert (await before, await later) == (1, 1)
+    assert new.runs == 1
 
 
 async def test_forgetting_everything_forgets_all_keys(flights):

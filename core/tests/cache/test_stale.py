@@ -404,10 +404,11 @@ async def test_s33_what_is_outdated_while_it_is_fetched_is_handed_out_but_not_ke
     await upstream.reached.wait()
     cache.outdate("a")
     newer = Upstream({"n": "new"})
-    assert (await cache.fetch("a", newer)).copy() == {"n": "new"}
+    after = asyncio.create_task(cache.fetch("a", newer))
     upstream.gate.set()
 
     assert (await waiting).copy() == {"n": "old"}
+    assert (await after).copy() == {"n": "new"}
     assert newer.asked == 1
     assert await served(cache) == ({"n": "new"}, False)
 

@@ -1,6 +1,7 @@
 """S6: what ``${…}`` stands for, where, and what may never be told of it."""
 
 import traceback
+from base64 import b64encode
 
 import pytest
 from mcp_orchestra.errors import ConfigurationError
@@ -206,6 +207,23 @@ def test_secrets_that_are_written_out_are_known_too(load):
     assert loaded.secrets >= {"us%65r", "user", "p%40ss", "p@ss", "k%20ey", "k ey", "frag"}
     assert loaded.secrets >= {"Bearer abc", "abc", "def", "ghi", "jkl", "mno"}
     assert loaded.secrets.isdisjoint({"", "true", "run", "--verbose", "basic", "h", "A"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "secrets"),
+    [
+        ("HTTPS_PROXY", "http://user:p%40ss@proxy:3128", {"p%40ss", "p@ss", b64encode(b"user:p@ss").decode()}),
+        ("http_proxy", "user:pass/wo@rd@proxy:3128", {"pass/wo@rd"}),
+        ("ALL_PROXY", "socks5://a-token@proxy", {"a-token"}),
+    ],
+)
+def test_s6_the_password_of_a_proxy_that_the_environment_names_is_known_too(
+    load, monkeypatch, variable, value, secrets
+):
+    monkeypatch.setenv(variable, value)
+    loaded = load("mcp_servers:\n  a: {name: A, url: 'http://h/x'}\n")
+    assert loaded.secrets >= secrets
+    assert loaded.secrets.isdisjoint({"user", "proxy", "proxy:3128"})
 
 
 def test_s6_no_repr_of_what_is_loaded_tells_a_secret(load):

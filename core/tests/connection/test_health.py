@@ -174,6 +174,44 @@ async def test_a_tool_that_is_always_refused_calls_for_one_check_a_second(watche
     assert registry.get_server("a").state == "ready"
 
 
+@pytest.mark.parametrize("interval", [0, 30])
+async def test_a_server_whose_tools_take_too_long_is_not_left_alone_as_long_as_it_answers_checks(
+    watched, registry, interval
+):
+    connection, server = await watched(health_check_interval=interval)
+    before = server.asked["server/discover"]
+    for _ in range(20):
+        with pytest.raises(ToolCallError, match="no answer within 10 s"):
+            await connection.client.call_tool("slow", {"seconds": 50})
+        assert (await connection.client.list_resources()).resources
+        await asyncio.sleep(0.01)
+        assert registry.get_server("a").state == "ready"
+    assert server.asked["server/discover"] - before == 20
+
+
+async def test_calls_at_once_of_a_tool_that_takes_too_long_call_for_one_check_or_two(watched, registry):
+    connection, server = await watched(health_check_interval=0)
+    before = server.asked["server/discover"]
+    calls = [connection.client.call_tool("slow", {"seconds": 50}) for _ in range(10)]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    await asyncio.sleep(5)
+    assert [outcome.context["cause"] for outcome in outcomes] == ["timeout"] * 10
+    assert server.asked["server/discover"] - before in {1, 2}
+    assert registry.get_server("a").state == "ready"
+
+
+async def test_a_server_that_hangs_is_found_out_by_nothing_but_tool_calls_too(watched, registry):
+    connection, server = await watched(health_check_interval=0)
+    await connection.client.list_tools()
+    server.instead["tools/call"] = server.instead["server/discover"] = ...
+    for _ in range(5):
+        with pytest.raises(ToolCallError, match="no answer within 10 s"):
+            await connection.client.call_tool("echo")
+        await asyncio.sleep(6.5)
+    info = registry.get_server("a")
+    assert (info.connected, info.state) == (True, "circuit_open")
+
+
 async def test_refused_credentials_are_tried_rarely_whatever_is_asked(watched, registry, clock):
     connection, server = await watched()
     server.afterwards.fails = MCPConnectionError("401", {"cause": "auth", "retryable": False, "status": 401})

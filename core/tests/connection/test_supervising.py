@@ -210,15 +210,28 @@ async def test_what_a_server_refuses_opens_no_circuit(opened, registry, last):
 
 
 async def test_time_that_a_caller_does_not_give_is_no_failure_of_the_server(opened, registry):
-    connection, _ = await opened()
+    connection, server = await opened()
     for _ in range(10):
         with pytest.raises(ToolCallError, match="no answer within 0"):
             await connection.client.call_tool("slow", {"seconds": 5}, timeout=0.5)
     assert registry.get_server("a").state == "ready"
-    for _ in range(5):
-        with pytest.raises(ToolCallError, match="no answer within 10 s"):
-            await connection.client.call_tool("slow", {"seconds": 50})
+    server.instead["resources/list"] = ...
+    assert "no answer within 10 s" in str(await fails(connection, 5))
     assert registry.get_server("a").state == "circuit_open"
+
+
+async def test_a_tool_call_that_probes_a_server_and_gets_no_answer_leaves_it_alone_for_longer(opened, registry, clock):
+    await opened("other", domains=["d"])
+    connection, server = await opened(domains=["d"])
+    await connection.client.list_tools()
+    server.instead["resources/list"] = BROKEN
+    await fails(connection, 5)
+    await asyncio.sleep(1)
+    with pytest.raises(ToolCallError, match="no answer within 10 s"):
+        await connection.client.call_tool("slow", {"seconds": 50})
+    info = registry.get_server("a")
+    assert info.state == "circuit_open"
+    assert 1 <= info.retry_at - clock() <= 2
 
 
 async def test_the_threshold_is_the_servers_own(opened, registry):

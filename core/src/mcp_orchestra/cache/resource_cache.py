@@ -1,8 +1,7 @@
 """ResourceCache: how long an answer may be served, how often that worked, and one fetch at a time for each key."""
 
-import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,30 +10,24 @@ from mcp_orchestra.cache.abilities import Abilities
 from mcp_orchestra.cache.answer import Answer
 from mcp_orchestra.cache.arguments import checked_key, checked_ttl
 from mcp_orchestra.cache.default_store import open_default
-from mcp_orchestra.cache.entry import Entry, Fetched
+from mcp_orchestra.cache.entry import Entry
+from mcp_orchestra.cache.fetching import Fetch, Fetching
 from mcp_orchestra.cache.freshness import Freshness
 from mcp_orchestra.cache.guard import StoreGuard
 from mcp_orchestra.cache.leases import Leases
 from mcp_orchestra.cache.near import NearCache
 from mcp_orchestra.cache.refreshing import Refreshing
-from mcp_orchestra.cache.shelf import Found, Shelf
-from mcp_orchestra.cache.single_flight import Flight, SingleFlight
+from mcp_orchestra.cache.shelf import Shelf
+from mcp_orchestra.cache.sorting import Found
 from mcp_orchestra.cache.statistics import Statistics
 from mcp_orchestra.cache.tickets import Ticket, Tickets
 from mcp_orchestra.cache.troubles import StoreTroubles
-from mcp_orchestra.cache.turns import Turns
-from mcp_orchestra.copies import copy_data
 from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.stores import CacheStore
 
 __all__ = ["ResourceCache"]
 
-_logger = logging.getLogger(__name__)
-
 _PATIENCE_SECONDS = 30.0
-_MOST_REMEMBERED = 1000  # keys whose data could not be kept, so that it is said once
-
-_Fetch = Callable[[], Awaitable[Fetched]]
 
 
 class ResourceCache:
@@ -104,7 +97,7 @@ class ResourceCache:
             self._guard.send(lambda _: near.watch())
         self._near = near
         self._in_memory = self._abilities.objects is not None and not blocking
-        self._leases = Leases(self._abilities.leases, self._guard)
+        leases = Leases(self._abilities.leases, self._guard)
         self._shelf = Shelf(
             store,
             self._abilities,
@@ -115,12 +108,18 @@ class ResourceCache:
             statistics=self._statistics,
             troubles=self._troubles,
             partitions=partitions or {},
-            holder_of=self._leases.holder_of,
+            holder_of=leases.holder_of,
         )
-        self._turns = Turns(self._shelf, self._leases, self._guard)
-        self._flights: SingleFlight[Answer] = SingleFlight()
+        self._fetching = Fetching(
+            self._shelf,
+            leases,
+            self._guard,
+            freshness=self._freshness,
+            clock=clock,
+            statistics=self._statistics,
+            stored=self._tickets.revoke,
+        )
         self._refreshing = Refreshing()
-        self._refused: set[str] = set()
         self._counted = 0
 
     @property
@@ -137,6 +136,7 @@ class ResourceCache:
         """Go by other rules from now on, for what is there already, too."""
         self._freshness = replace(freshness, ttl=checked_ttl(ttl_seconds))
         self._shelf.apply(self._freshness, partitions)
+        self._fetching.apply(self._freshness)
         self._statistics.count(partitions)
         self._tickets.revoke()
 
@@ -165,7 +165,7 @@ class ResourceCache:
         """
         now = self._clock()
         writing = self._shelf.writing(checked_key(key), Entry(data, now, self._freshness.expiry(None, now)))
-        self._flights.forget(key)
+        self._fetching.forget(key)
         try:
             self._guard.call(lambda _: self._shelf.write(writing), None)
         finally:
@@ -181,7 +181,7 @@ class ResourceCache:
         Raises:
             TypeError: The key is neither a text nor None.
         """
-        self._flights.forget(key if key is None else checked_key(key))
+        self._fetching.forget(key if key is None else checked_key(key))
         self._shelf.discard(key)
         self._tickets.revoke()  # last: what is looked up from here on sees the rest
 
@@ -190,7 +190,7 @@ class ResourceCache:
 
         It is dropped, unless the rules allow to serve it while the server fails.
         """
-        self._flights.forget(key)
+        self._fetching.forget(key)
         self._shelf.outdate(key)
         self._tickets.revoke()
 
@@ -266,7 +266,7 @@ class ResourceCache:
         return answers
 
     async def fetch(
-        self, key: str, fetch: _Fetch, *, fall_back: bool = True, patience: float = _PATIENCE_SECONDS
+        self, key: str, fetch: Fetch, *, fall_back: bool = True, patience: float = _PATIENCE_SECONDS
     ) -> Answer:
         """Return the answer for a key that `lookup` did not find, and keep it.
 
@@ -285,11 +285,7 @@ class ResourceCache:
             Exception: A copy of what ``fetch`` raised.
         """
         try:
-            return await self._flights.run(
-                checked_key(key),
-                partial(self._fetch, key, fetch, patience),
-                joined=partial(self._statistics.fetch_saved, key),
-            )
+            return await self._fetching.run(checked_key(key), fetch, patience)
         except Exception:
             if fall_back and self.serves_stale:
                 found = self._answers(await self._shelf.aget((key,)), (key,))
@@ -299,7 +295,7 @@ class ResourceCache:
                     return answer
             raise
 
-    def refresh(self, key: str, fetch: _Fetch) -> None:
+    def refresh(self, key: str, fetch: Fetch) -> None:
         """Fetch anew behind a stale answer, once at a time; a failure leaves things as they are."""
         if not self.closed:
             self._refreshing.start(key, partial(self.fetch, key, fetch, fall_back=False))
@@ -329,38 +325,9 @@ class ResourceCache:
     async def aclose(self) -> None:
         """Cancel what is being fetched and close the store; from here on everything is a miss."""
         self._tickets.revoke()
-        await self._flights.aclose(MCPConnectionError("the orchestrator was closed", {"cause": "closed"}))
+        await self._fetching.aclose(MCPConnectionError("the orchestrator was closed", {"cause": "closed"}))
         await self._refreshing.ended()
         await self._guard.aclose()
-
-    async def _fetch(self, key: str, fetch: _Fetch, patience: float, flight: Flight[Answer]) -> Answer:
-        holder, name = self._leases.holder(), self._shelf.name(key)
-        turn = await self._turns.wait(key, holder, patience)
-        if turn.found is not None:
-            self._statistics.fetch_saved(key)
-            return self._answers({key: turn.found})[key]
-        async with self._leases.held(name, holder):
-            self._statistics.fetched(key)
-            return await self._keep(key, await fetch(), flight, holder)
-
-    async def _keep(self, key: str, fetched: Fetched, flight: Flight[Answer], holder: str | None) -> Answer:
-        handed_out = Answer(data=fetched.data, copy=partial(copy_data, fetched.data))
-        if not fetched.cacheable or not self._freshness.keeps(fetched.ttl_ms, whole=fetched.hinted_whole):
-            return handed_out
-        arrived = self._clock() - fetched.age
-        expires_at = self._freshness.expiry(fetched.ttl_ms, arrived, whole=fetched.hinted_whole)
-        entry = Entry(fetched.data, arrived, expires_at, fetched.ttl_ms, fetched.scope)
-        try:
-            writing = self._shelf.writing(key, entry, wanted=lambda: flight.current, holder=holder)
-        except TypeError as problem:
-            if key not in self._refused and len(self._refused) < _MOST_REMEMBERED:
-                self._refused.add(key)
-                _logger.warning("not kept: %s", problem)
-            return handed_out
-        await self._guard.acall(lambda _: self._shelf.write(writing), None)
-        self._shelf.see_to(writing)
-        self._tickets.revoke()
-        return Answer(data=writing.kept.entry.data, copy=writing.kept.original.copy)
 
     def _answers(
         self, found: Mapping[str, Found], failing: Collection[str] = (), *, revalidate: bool = False

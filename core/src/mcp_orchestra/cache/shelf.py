@@ -1,45 +1,25 @@
-"""Entries in a store: how they get there and back, and what is done about those that are not what was stored."""
+"""Entries in a store: how they get there and back, and what is done about those that are of no use."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 from mcp_orchestra.cache.abilities import Abilities
-from mcp_orchestra.cache.entry import Entry, Kept, decode, encode, kept, pack, unpack
-from mcp_orchestra.cache.freshness import Freshness, Standing
+from mcp_orchestra.cache.entry import Entry, Kept, encode, kept, pack
+from mcp_orchestra.cache.freshness import Freshness
 from mcp_orchestra.cache.guard import Reading, StoreGuard
 from mcp_orchestra.cache.keys import server_of
 from mcp_orchestra.cache.near import NearCache
+from mcp_orchestra.cache.sorting import Found, Sorter
 from mcp_orchestra.cache.statistics import Statistics
 from mcp_orchestra.cache.troubles import StoreTroubles
 from mcp_orchestra.stores import CacheStore, GrantsLeases, StoredEntry, StoredObject
 
-__all__ = ["Found", "Shelf", "Writing"]
+__all__ = ["Shelf", "Writing"]
 
 _TAKE_OVER_SECONDS = 1.0
-
-
-class Found(NamedTuple):
-    """An entry that was found and is good for something."""
-
-    entry: Entry
-    standing: Standing
-    copy: Callable[[], dict[str, Any]]
-    """Makes a copy of the data for one who may change it; if nobody else can have it, this is the data itself."""
-    size: int
-    """How many bytes it takes in the store, about."""
-
-
-class _Sorted(NamedTuple):
-    """What was found in the store, by what it is good for."""
-
-    found: dict[str, Found]
-    near: dict[str, Kept]
-    """Decoded entries, by the keys under which they are stored."""
-    expired: list[str]
-    junk: list[str]
 
 
 @dataclass(slots=True)
@@ -101,10 +81,12 @@ class Shelf:
         self._troubles = troubles
         self._partitions = partitions
         self._holder_of = holder_of
+        self._sorter = Sorter(abilities.objects, freshness=freshness, clock=clock, near=near is not None)
 
     def apply(self, freshness: Freshness, partitions: Mapping[str, str]) -> None:
         """Go by other rules from now on, as the class describes them."""
         self._freshness, self._partitions = freshness, partitions
+        self._sorter.apply(freshness)
 
     def get(self, keys: tuple[str, ...]) -> dict[str, Found]:
         """Return what there is under the keys."""
@@ -141,7 +123,7 @@ class Shelf:
         token = self._near.reading(wanted) if self._near is not None else None
         near: dict[str, Kept] = {}
         try:
-            result = self._look(names, shared, store)
+            result = self._sorter.look(names, shared, store)
             near = self._guard.unspoilt(result.near) if result.near else {}
         finally:
             if self._near is not None:
@@ -171,7 +153,7 @@ class Shelf:
                 "scope": found.entry.scope,
                 "bytes": found.size,
             }
-            for key, found in self._look({key: self.name(key) for key in keys}, True, store).found.items()
+            for key, found in self._sorter.look({key: self.name(key) for key in keys}, True, store).found.items()
         }
 
     def writing(
@@ -295,57 +277,13 @@ class Shelf:
         names = {self.name(key): key for key in keys}
         found: dict[str, Found] = {}
         for name, near in self._near.find(names).items():
-            one = self._found(near, now)
+            one = self._sorter.judged(near, now)
             if one.standing.fresh:  # what to do about any other is the store's affair
                 found[names[name]] = one
         return found
 
     def _reading(self, keys: tuple[str, ...], found: Mapping[str, Found], *, shared: bool = False) -> Reading:
         return Reading([key for key in keys if key not in found], self.read, shared=shared)
-
-    def _look(self, names: Mapping[str, str], shared: bool, store: CacheStore) -> _Sorted:
-        wanted = tuple(names.values())
-        stored: Mapping[str, StoredEntry | StoredObject] = (
-            self._objects.get_objects(wanted) if self._objects is not None else store.get_many(wanted)
-        )
-        now = self._clock()
-        result = _Sorted({}, {}, [], [])
-        for key, name in names.items():
-            if (raw := stored.get(name)) is None:
-                continue
-            try:
-                if not now < raw.expires_at:  # in this way, because it may be no number
-                    result.expired.append(key)
-                    continue
-                if (opened := self._opened(name, raw, shared)) is None:
-                    continue
-            except (ValueError, TypeError, AttributeError):
-                result.junk.append(key)
-                continue
-            one, near = opened
-            if not one.standing.useful:
-                result.expired.append(key)
-                continue
-            result.found[key] = one
-            if near is not None:
-                result.near[name] = near
-        return result
-
-    def _opened(self, name: str, raw: StoredEntry | StoredObject, shared: bool) -> tuple[Found, Kept | None] | None:
-        """Return what was found and what of it to keep near; None if another version of this library wrote it."""
-        now = self._clock()
-        if self._objects is not None:
-            return self._found(unpack(name, raw.value), now), None
-        value = cast("bytes", raw.value)
-        if (entry := decode(name, value)) is None:
-            return None
-        if self._near is None and not shared:
-            return Found(entry, self._freshness.standing(entry, now), partial(_itself, entry.data), len(value)), None
-        back = kept(name, entry, adopt=True)
-        return self._found(back, now)._replace(size=len(value)), back
-
-    def _found(self, opened: Kept, now: float) -> Found:
-        return Found(opened.entry, self._freshness.standing(opened.entry, now), opened.original.copy, opened.size)
 
     def _mark_outdated(self, key: str, at: float, store: CacheStore) -> None:
         name, leases = self.name(key), self._leases
@@ -355,7 +293,7 @@ class Shelf:
         if leases is not None and not leases.acquire(name, holder, _TAKE_OVER_SECONDS):
             store.delete_many([name])  # which revokes the lease of whoever is fetching what was before
             return
-        result = self._look({key: name}, True, store)
+        result = self._sorter.look({key: name}, True, store)
         found = result.found.get(key)
         useful = found is not None and found.standing.while_failing
         if leases is None:
@@ -386,7 +324,3 @@ class Shelf:
             self._troubles.failed(type(error).__name__, error)
         else:
             self._statistics.expired(expired)
-
-
-def _itself(data: dict[str, Any]) -> dict[str, Any]:
-    return data

@@ -21,6 +21,8 @@ class Flight(Generic[T]):
     def __init__(self, outcome: asyncio.Future[T]) -> None:
         self.current = True
         """Whether the result may be kept: False once the key was forgotten or nobody waits any more."""
+        self.begun = False
+        """Whether the work has begun: what was forgotten before does not matter to it."""
         self.outcome = outcome
         self.waiters = 0
 
@@ -29,24 +31,26 @@ class SingleFlight(Generic[T]):
     """Runs work for keys: for each key once at a time, in a task of its own.
 
     The task belongs to none of those who wait for it: the first may be cancelled, and the others still get the result.
-    When the last one is gone the work is cancelled. For use on one event loop at a time; `forget` may be called from
-    any thread.
+    When the last one is gone the work is cancelled. Work that was forgotten is not joined, but those who ask meanwhile
+    wait until it has ended, and share what begins then: however often a key is forgotten, its server is asked one
+    thing at a time. For use on one event loop at a time; `forget` may be called from any thread.
     """
 
     def __init__(self) -> None:
         self._flights: dict[str, Flight[T]] = {}
+        self._under_way: dict[str, Flight[T]] = {}
         self._tasks: dict[asyncio.Task[T], Flight[T]] = {}
         self._closed: Exception | None = None
 
     async def run(
         self, key: str, work: Callable[[Flight[T]], Awaitable[T]], *, joined: Callable[[], None] | None = None
     ) -> T:
-        """Return the result of the work under way for ``key``, which is ``work`` if there was none.
+        """Return the result of the work under way for ``key``, or next in turn, which is ``work`` if there was none.
 
         Args:
             key: The key.
             work: Does the work.
-            joined: Called if there was work under way.
+            joined: Called if it is somebody else's.
 
         Raises:
             ResourceFetchError: Something other than this class cancelled the work.
@@ -74,11 +78,13 @@ class SingleFlight(Generic[T]):
     def forget(self, key: str | None = None) -> None:
         """Treat the work under way for ``key`` (None: for every key) as outdated.
 
-        Those who wait for it still get its result; it is not current any more, and who asks now starts anew.
+        Those who wait for it still get its result; it is not current any more, and who asks now gets that of work
+        which begins after this.
         """
         for one in list(self._flights) if key is None else (key,):
-            if (flight := self._flights.pop(one, None)) is not None:
+            if (flight := self._flights.get(one)) is not None and flight.begun:
                 flight.current = False
+                self._remove(one, flight)
 
     async def aclose(self, error: Exception) -> None:
         """Cancel all work; raise copies of ``error`` for those who wait for it and those who come later."""
@@ -97,6 +103,11 @@ class SingleFlight(Generic[T]):
         flight = Flight[T](asyncio.get_running_loop().create_future())
 
         async def fly() -> T:
+            before = self._under_way.get(key)
+            if before is not None and before.outcome.get_loop() is asyncio.get_running_loop():
+                await asyncio.wait([before.outcome])
+            self._under_way[key] = flight
+            flight.begun = True
             return await work(flight)
 
         task = asyncio.create_task(fly(), name=f"fetch {key}")
@@ -107,6 +118,7 @@ class SingleFlight(Generic[T]):
 
     def _abandon(self, key: str, flight: Flight[T]) -> None:
         flight.current = False
+        flight.outcome.cancel()  # the next one does not wait for work that may resist
         self._remove(key, flight)
         for task in [task for task, its_flight in self._tasks.items() if its_flight is flight]:
             task.cancel()
@@ -114,6 +126,8 @@ class SingleFlight(Generic[T]):
     def _landed(self, key: str, task: asyncio.Task[T]) -> None:
         flight = self._tasks.pop(task)
         self._remove(key, flight)
+        if self._under_way.get(key) is flight:
+            del self._under_way[key]
         if task.cancelled():
             message = f"fetching {key!r} was cancelled before it was done; try again"
             context = {"operation": "fetch", "cause": "cancelled", "retryable": True}
@@ -125,7 +139,7 @@ class SingleFlight(Generic[T]):
 
     def _remove(self, key: str, flight: Flight[T]) -> None:
         if self._flights.get(key) is flight:
-            del self._flights[key]
+            self._flights.pop(key, None)  # which another thread may just have forgotten
 
     @staticmethod
     def _settle(outcome: asyncio.Future[T], error: BaseException) -> None:

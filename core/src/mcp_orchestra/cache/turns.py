@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from mcp_orchestra.cache.guard import StoreGuard
 from mcp_orchestra.cache.leases import Leases
-from mcp_orchestra.cache.shelf import Found, Shelf
+from mcp_orchestra.cache.shelf import Shelf
+from mcp_orchestra.cache.sorting import Found
 from mcp_orchestra.stores import CacheStore
 
 __all__ = ["Turn", "Turns"]

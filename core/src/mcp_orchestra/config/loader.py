@@ -21,7 +21,7 @@ from mcp_orchestra.config.loaded import BoundCacheBackend, BoundPolicy, BoundRou
 from mcp_orchestra.config.models import MCPConfig, MCPServerConfig, OrchestrationConfig, PluginsConfig
 from mcp_orchestra.config.names import check_id, check_names
 from mcp_orchestra.config.problems import Problems
-from mcp_orchestra.config.secret_values import literal_secrets, worth_hiding
+from mcp_orchestra.config.secret_values import literal_secrets, proxy_secrets, worth_hiding
 from mcp_orchestra.config.tree import Node, Path, kind_of, plain, show_key, show_path
 from mcp_orchestra.config.validate import validate
 from mcp_orchestra.suggest import did_you_mean
@@ -193,7 +193,7 @@ def _bind(
         transports=MappingProxyType(transports),
         cache_backend=cache_backend,
         routing=routing,
-        secrets=literal_secrets(config) | worth_hiding(resolved),
+        secrets=literal_secrets(config) | proxy_secrets() | worth_hiding(resolved),
         warnings=(*warnings, *_unknown_domains(config), *_still_enabled(config, plugins)),
         plugins=plugins,
     )

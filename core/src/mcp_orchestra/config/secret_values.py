@@ -1,14 +1,16 @@
 """Finds the secrets that stand in a configuration as they are: in headers, environment variables and addresses."""
 
+import os
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from mcp_orchestra.config.models import MCPConfig
 from mcp_orchestra.config.tree import Path
 
-__all__ = ["literal_secrets", "may_be_secret", "worth_hiding"]
+__all__ = ["literal_secrets", "may_be_secret", "proxy_secrets", "worth_hiding"]
 
 _ALL_SECRET = {"headers", "env"}
 _SECRET_NAME = re.compile(
@@ -32,6 +34,21 @@ def literal_secrets(config: MCPConfig) -> frozenset[str]:
     found.update(_in(orchestration.cache.options))
     for rule in (orchestration.routing, *orchestration.routing.domains.values()):
         found.update(_in(rule.options))
+    return worth_hiding(found)
+
+
+def proxy_secrets() -> frozenset[str]:
+    """Return the passwords of the proxies that the environment names, also as a proxy is told them.
+
+    Not the users' names: one like "user" would be hidden wherever the word stands.
+    """
+    found: set[str] = set()
+    for name, value in os.environ.items():
+        userinfo = re.sub(r"^\w+://", "", value.rpartition("@")[0])
+        if userinfo and name.lower().endswith("_proxy"):
+            password = userinfo.partition(":")[2] or userinfo
+            basic = b64encode(unquote(userinfo).encode(errors="surrogateescape")).decode()
+            found |= {password, unquote(password), basic}
     return worth_hiding(found)
 
 

@@ -249,23 +249,28 @@ class ServerClient:
         with self._telemetry.span(method, server=self._connection.server_id, target=target):
             clock = asyncio.get_running_loop().time
             deadline = clock() + seconds
-            outcome = await self._once(request, seconds)
+            outcome = await self._once(method, request, seconds)
             forgotten = isinstance(outcome, Fault) and outcome.cause == "session"
             # It was refused before anything ran: with a new session the request may be repeated.
             if forgotten and await self._connection.revive(deadline - clock()):
-                outcome = await self._once(request, deadline - clock())
+                outcome = await self._once(method, request, deadline - clock())
             if isinstance(outcome, Fault):
                 raise self._error(method, target, outcome) from self._shown(outcome)
             return outcome
 
-    async def _once(self, request: Callable[["Client"], Awaitable[ResultT]], seconds: float) -> "ResultT | Fault":
+    async def _once(
+        self, method: str, request: Callable[["Client"], Awaitable[ResultT]], seconds: float
+    ) -> "ResultT | Fault":
         connection = self._connection
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
         if connection.current is None and not await connection.needed(seconds):
             return _NOT_CONNECTED
         return await connection.supervisor.supervise(
-            deadline - clock(), lambda left: self._answer(request, left), patience=connection.request_timeout
+            deadline - clock(),
+            lambda left: self._answer(request, left),
+            patience=connection.request_timeout,
+            any_length=method == "tools/call",
         )
 
     async def _answer(self, request: Callable[["Client"], Awaitable[ResultT]], seconds: float) -> "ResultT | Fault":

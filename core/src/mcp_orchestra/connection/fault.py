@@ -62,4 +62,4 @@ def one_line(text: object) -> str:
 
 def in_seconds(seconds: float) -> str:
     """Return a time as people gave it, although some of it may have passed meanwhile: ``"1 s"`` for 0.9987."""
-    return f"{math.ceil(seconds * 100) / 100:g} s"
+    return f"{math.ceil(round(seconds * 100, 6)) / 100:g} s"  # 10.000000001 is what was left of 10

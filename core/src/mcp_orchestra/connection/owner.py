@@ -21,11 +21,12 @@ from mcp_orchestra.connection.handshake import Handshake
 from mcp_orchestra.connection.health import HealthChecks, still_there
 from mcp_orchestra.connection.notices import Notices, change_told
 from mcp_orchestra.connection.pacing import Pace
+from mcp_orchestra.connection.record import Record
 from mcp_orchestra.connection.services import ConnectionServices
 from mcp_orchestra.connection.supervising import Supervisor
 from mcp_orchestra.connection.watch import Line
 from mcp_orchestra.diagnostics import Diagnostics
-from mcp_orchestra.types import Endpoint, ServerState, TransportSpec
+from mcp_orchestra.types import Endpoint, TransportSpec
 
 __all__ = ["Connection", "ConnectionServices"]
 
@@ -74,6 +75,7 @@ class Connection:
         self.server_info: types.Implementation | None = None
         self.supervisor: Supervisor = Supervisor(server_id, supervision, lambda: self._services)
         self.client: ServerClient = ServerClient(self, services.telemetry, services.redact)
+        self._record = Record(server_id, lambda: self._services)
         self._max_retries = max_retries
         self._services = services
         self._supervision = supervision
@@ -147,8 +149,7 @@ class Connection:
         if not self._closing:
             self._closing = True
             self._current = None
-            # An error stays: it explains why a start failed. Letting go of the server may take seconds.
-            self._services.registry.mark_disconnected(self.server_id, self._last_error(), state="closed")
+            self._record.closed()  # at once: letting go of the server may take seconds
             if self._owner is not None:
                 self._owner.cancel()
         if self._owner is not None:
@@ -221,7 +222,7 @@ class Connection:
             fault = await self._connect_until_hopeless(opener, deadline)
         except asyncio.CancelledError:
             # Only close(), or the end of the event loop, cancels this task: an order to stop, not news to pass on.
-            self._services.registry.mark_disconnected(self.server_id, self._last_error(), state="closed")
+            self._record.closed()
             if self._attempt is not None:
                 await self._attempt.leave()
         finally:
@@ -247,16 +248,16 @@ class Connection:
             delay = self._pace.plan(fault)
             if opening and (attempts > self._max_retries or loop.time() + delay >= deadline):
                 self._settle(fault)
-            self._mark(fault, _state_after(fault), retry_at=loop.time() + delay)
+            self._record.failed(fault, loop.time() + delay)
             await self._pace.pause(delay)
             if self._is_open and (wait := self._pace.reserve()):
-                self._mark(fault, _state_after(fault), retry_at=loop.time() + wait)
+                self._record.failed(fault, loop.time() + wait)
                 await asyncio.sleep(wait)
 
     async def _rest(self) -> None:
         """Wait until a question needs the server."""
         self._resting = True
-        self._services.registry.mark_disconnected(self.server_id, None, state="pending")
+        self._record.resting()
         self._settle(None)
         await self._pace.needed()
 
@@ -265,7 +266,7 @@ class Connection:
 
         An attempt that ``seconds`` cut short says less than why the one ``before`` it failed, if there was one.
         """
-        self._services.registry.mark_disconnected(self.server_id, self._last_error(), state="connecting")
+        self._record.connecting()
         self._attempt = attempt = Attempt(self.server_id, self._enter, context)
         self._pace.begin()
         checks: asyncio.Task[None] | None = None
@@ -317,7 +318,7 @@ class Connection:
         self._current = client
         self.protocol_version = client.protocol_version
         self.server_info = client.server_info
-        self._services.registry.mark_connected(self.server_id, self.client)
+        self._record.connected(self.client)
         self.supervisor.connected(again=returning)
         logger.info("server %s: connected, protocol %s", self.server_id, client.protocol_version)
         if returning:
@@ -349,9 +350,9 @@ class Connection:
         self._current = None
         if fault.cause == "idle":
             self._resting = True
-            self._services.registry.mark_disconnected(self.server_id, None, state="pending")
+            self._record.resting()
         else:
-            self._mark(fault, _state_after(fault))
+            self._record.failed(fault)
 
     def _announce(self) -> None:
         """Tell whoever waits for an attempt that this one has an outcome; the next is not in a hurry for their sake."""
@@ -360,16 +361,6 @@ class Connection:
         if self._next is not None:
             self._next.set_result(None)
         self._next = asyncio.get_running_loop().create_future()
-
-    def _mark(self, fault: Fault, state: ServerState, retry_at: float | None = None) -> None:
-        info = self._services.registry.get_server(self.server_id)
-        if info is not None and info.connection_error != fault.reason:
-            logger.warning("server %s: %s", self.server_id, fault.reason)
-        self._services.registry.mark_disconnected(self.server_id, fault.reason, state=state, retry_at=retry_at)
-
-    def _last_error(self) -> str | None:
-        info = self._services.registry.get_server(self.server_id)
-        return info.connection_error if info is not None else None
 
     def _settle(self, fault: Fault | None) -> None:
         if self._opened is not None and not self._opened.done():
@@ -392,9 +383,3 @@ class Connection:
             asyncio.get_running_loop().call_soon(self._told.clear)
         self._told |= news
         self._services.changed(self.server_id, news)
-
-
-def _state_after(fault: Fault) -> ServerState:
-    if fault.retryable:
-        return "backing_off"
-    return "auth_required" if fault.cause == "auth" else "failed"

@@ -26,6 +26,9 @@ _ANSWERED = frozenset({"invalid_output", "rejected", "too_large"})
 _NOBODYS = frozenset({"auth", "busy", "cancelled", "closed", "idle", "lost", "resources", "session", "unsendable"})
 """Faults that do not tell how the server does. A lost connection is made anew, and that is a better probe than any."""
 
+_Overdue = Literal["failure", "doubt", "nothing"]
+"""What it says of the server that there was no answer in time."""
+
 _IN_FULL = 0.9  # of the time that a server may take: a moment goes by before it is asked
 _TOO_MANY_REQUESTS = 429
 _UNAVAILABLE = 503
@@ -69,7 +72,7 @@ class Supervisor:
         """Set when any of this has changed in a way that matters to health checks."""
 
     async def supervise(
-        self, seconds: float, ask: Callable[[float], Awaitable[ResultT | Fault]], *, patience: float
+        self, seconds: float, ask: Callable[[float], Awaitable[ResultT | Fault]], *, patience: float, any_length: bool
     ) -> ResultT | Fault:
         """Ask the server if it is to be asked now.
 
@@ -77,6 +80,8 @@ class Supervisor:
             seconds: The time for the request, waiting for its turn included.
             ask: Asks within the seconds that it is given.
             patience: Seconds that the server may take: a request that ends sooner without an answer says nothing.
+            any_length: Whether what was asked for may take any time on a server that is well: a health check then finds
+                out what it means that there was no answer.
 
         Returns:
             What ``ask`` returned; a fault ``busy`` or ``circuit_open`` if it was not called.
@@ -103,7 +108,12 @@ class Supervisor:
             if isinstance(ticket, Fault):
                 return ticket
             left = started + seconds - _now()
-            return await self._run(ticket, lambda: ask(left), patient=left >= patience * _IN_FULL)
+            overdue: _Overdue = "failure"
+            if left < patience * _IN_FULL:
+                overdue = "nothing"
+            elif any_length and not self.circuit.open:  # else this is the probe, and has to decide
+                overdue = "doubt"
+            return await self._run(ticket, lambda: ask(left), overdue)
         finally:
             self._turns.release()
             self.used_at = _now()
@@ -119,7 +129,7 @@ class Supervisor:
         if ticket is None:
             return None
         probe = self.circuit.probing
-        return await self._run(ticket, ask, patient=True), probe
+        return await self._run(ticket, ask, "failure"), probe
 
     def connected(self, *, again: bool) -> None:
         """Note that the server has shaken hands.
@@ -191,7 +201,7 @@ class Supervisor:
         return any(not any(other.usable for other in group if other is not info) for group in groups)
 
     async def _run(
-        self, ticket: Ticket, ask: Callable[[], Awaitable[ResultT | Fault]], *, patient: bool
+        self, ticket: Ticket, ask: Callable[[], Awaitable[ResultT | Fault]], overdue: _Overdue
     ) -> ResultT | Fault:
         outcome: ResultT | Fault | None = None
         started = time.perf_counter()
@@ -203,7 +213,7 @@ class Supervisor:
             return outcome
         finally:
             self._under_way(-1)
-            self._learn(ticket, outcome, time.perf_counter() - started, patient=patient)
+            self._learn(ticket, outcome, time.perf_counter() - started, overdue)
 
     def _under_way(self, more: int) -> None:
         self.in_flight += more
@@ -214,11 +224,11 @@ class Supervisor:
         if (info := self._info) is not None:
             info.in_flight = self.in_flight
 
-    def _learn(self, ticket: Ticket, outcome: object, seconds: float, *, patient: bool) -> None:
+    def _learn(self, ticket: Ticket, outcome: object, seconds: float, overdue: _Overdue) -> None:
         was_open = self.circuit.open
         worked: bool | None = None  # whoever asked was cancelled
         if isinstance(outcome, Fault):
-            worked = self._verdict(outcome, patient=patient)
+            worked = self._verdict(outcome, overdue)
             if worked is False:
                 self._last = outcome
         elif outcome is not None:
@@ -238,7 +248,7 @@ class Supervisor:
             self.news.set()
         self._show()
 
-    def _verdict(self, fault: Fault, *, patient: bool) -> bool | None:
+    def _verdict(self, fault: Fault, overdue: _Overdue) -> bool | None:
         """Return whether the server has answered; None if the fault does not tell how it does."""
         asked_for = retry_after_seconds(fault.retry_after)
         if fault.status == _TOO_MANY_REQUESTS or (fault.status == _UNAVAILABLE and asked_for):
@@ -246,9 +256,10 @@ class Supervisor:
             self._busy = fault
             self._doubt()
             return None
-        if fault.cause == "auth" and fault.status is not None:
+        late = fault.cause == "timeout"
+        if (fault.cause == "auth" and fault.status is not None) or (late and overdue == "doubt"):
             self._doubt()
-        if fault.cause in _NOBODYS or (fault.cause == "timeout" and not patient):
+        if fault.cause in _NOBODYS or (late and overdue != "failure"):
             return None
         return fault.cause in _ANSWERED or (fault.status is not None and fault.status < 500)
 

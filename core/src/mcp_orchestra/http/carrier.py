@@ -67,7 +67,8 @@ def environment_proxy(url: str) -> str | None:
     proxies = getproxies()
     proxy = proxies.get(parts.scheme.lower()) or proxies.get("all")
     host = parts.hostname or ""
-    if not proxy or proxy_bypass(host) or _in_exempt_network(host, proxies.get("no", "")):
+    port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
+    if not proxy or proxy_bypass(f"{host}:{port}") or _in_exempt_network(host, proxies.get("no", "")):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 

@@ -1,12 +1,9 @@
 """The write side: every message is a POST of its own."""
 
-from types import TracebackType
-from typing import Self
-
 import anyio
 import httpx2
 import mcp_types as types
-from anyio.abc import TaskGroup
+from anyio.abc import AsyncResource, TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 from mcp_orchestra.http import FAILURES, error_in, send
@@ -16,7 +13,7 @@ from pydantic import ValidationError
 __all__ = ["Posts"]
 
 
-class Posts:
+class Posts(AsyncResource):
     """A write stream that POSTs each message in a task of its own and answers the calls that cannot be delivered.
 
     Sending does not wait for the server, so a server that hangs blocks nobody else. The one exception is
@@ -60,14 +57,6 @@ class Posts:
     async def aclose(self) -> None:
         """Refuse further messages; those under way are left alone."""
         self._closed = True
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     async def _post(self, message: types.JSONRPCMessage) -> None:
         try:

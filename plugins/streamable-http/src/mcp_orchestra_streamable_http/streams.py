@@ -6,10 +6,10 @@ connection and makes an orderly end look like a crash. So the inner streams are 
 its tasks.
 """
 
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import anyio
+from anyio.abc import AsyncResource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["EndableReadStream", "HeldWriteStream"]
 
 
-class EndableReadStream:
+class EndableReadStream(AsyncResource):
     """Passes on what the inner stream yields until it ends or `end` is called.
 
     Closing the inner stream would not even wake who waits for it.
@@ -82,16 +82,8 @@ class EndableReadStream:
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
-    async def __aenter__(self) -> Self:
-        return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-class HeldWriteStream:
+class HeldWriteStream(AsyncResource):
     """Passes messages on to the inner stream until it is closed, which leaves the inner one open.
 
     Args:
@@ -115,11 +107,3 @@ class HeldWriteStream:
     async def aclose(self) -> None:
         """Refuse further messages."""
         self._closed = True
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.aclose()

@@ -122,3 +122,16 @@ def test_who_cannot_be_asked_is_passed_over_and_named():
 def test_a_usable_server_is_not_said_to_be_unusable():
     (info,) = registered("a")
     assert why_unusable(info) is None
+
+
+def test_s16_that_the_orchestrator_was_closed_is_no_failure_of_a_server():
+    asked = []
+
+    async def request(info):
+        asked.append(info.server_id)
+        raise MCPConnectionError("the orchestrator was closed", {"cause": "closed"})
+
+    failover = Failover()
+    with pytest.raises(MCPConnectionError, match="was closed"):
+        asyncio.run(failover.ask(registered("a", "b"), request, lambda _: "read"))
+    assert (asked, failover.attempts) == (["a"], [])

@@ -254,6 +254,21 @@ async def test_s16_a_name_or_uri_that_is_no_text_is_a_wrong_call(configure, serv
         await orchestrator.read_resource(name)
 
 
+async def test_s16_a_wrong_call_is_one_whatever_there_is_to_ask(configure):
+    orchestrator = configure({})
+    await orchestrator.close()  # so that any other question would be told that it is closed
+    wrong = [
+        *(orchestrator.call_tool("echo", {"text": value}) for value in WRONG_ARGUMENTS.values()),
+        *(orchestrator.call_tool("echo", **{what: 7}) for what in ("server", "domain", "capability", "key")),
+        *(orchestrator.get_prompt("greet", **{what: 7}) for what in ("server", "domain", "capability", "key")),
+        orchestrator.call_tool("echo", ["text"]),
+        orchestrator.read_resource("res://a/0", server=7),
+    ]
+    for question in wrong:
+        with pytest.raises((TypeError, ValueError)):
+            await question
+
+
 async def test_a_server_that_speaks_of_its_own_broken_connection_keeps_ours(configure, serving, slow):
     bank = Bank("a", MCPError(-32000, "Connection closed"))
     orchestrator = configure({"a": await serving(bank)})

@@ -6,7 +6,7 @@ import signal
 
 import psutil
 import pytest
-from mcp_orchestra import MCPOrchestratorException
+from mcp_orchestra import MCPOrchestratorException, ToolCallError
 from mcp_orchestra.testing.servers import ScriptedServer, ServerProcess
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +56,9 @@ async def test_s16_fifty_requests_survive_the_death_of_their_server(configure, s
         assert len(failed) < 50
         assert [error for error in failed if not isinstance(error, MCPOrchestratorException)] == []
         assert all(error.context["server"] == "Victim" for error in failed)
+        assert {type(error) for error in failed} == {ToolCallError}
+        # A request that was answering as its server died, one that lost the connection, and one that found it lost.
+        assert {error.context["cause"] for error in failed} <= {"lost", "broken", "refused"}
         if process is not None:
             await becomes(orchestrator, "victim", False, seconds=5)
             await process.start()
@@ -95,13 +98,18 @@ async def test_s42_a_killed_child_is_noticed_and_replaced(configure, stdio):
 
 @pytest.mark.parametrize("transport", ["sse", "streamable-http"])
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_the_first_call_after_a_restart_works(configure, transport, mode):
+async def test_the_first_question_after_a_restart_is_answered_whatever_it_is(configure, transport, mode):
     async with ServerProcess(transport, name="a") as process:
-        orchestrator = configure({"a": http(process, mode=mode)})
+        orchestrator = configure({"a": http(process, mode=mode, resource_contents=False)})
         assert not (await orchestrator.call_tool("echo")).is_error
         await process.kill()
         await process.start()
-        assert not (await orchestrator.call_tool("echo")).is_error
+        called, read, listed = await asyncio.gather(  # each of them is the first that finds out
+            orchestrator.call_tool("echo"), orchestrator.read_resource("res://a/0"), orchestrator.gather_all_resources()
+        )
+        assert not called.is_error
+        assert read.contents[0].text == "a text 0"
+        assert len(listed["A"]["resources"]) == 3
 
 
 async def test_one_sick_server_does_not_end_another_ones_connection(configure, serving, stdio):

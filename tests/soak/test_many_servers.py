@@ -1,7 +1,6 @@
 """A hundred servers, started and closed again and again: S10 and S14."""
 
 import asyncio
-import gc
 import os
 import sys
 import time
@@ -14,16 +13,30 @@ import pytest
 from mcp_orchestra import MCPConfig, MCPOrchestrator
 from mcp_orchestra.testing.servers import ServerProcess
 
+from .leftovers import left
+
 pytestmark = pytest.mark.anyio
 
 BARE_SERVER = Path(__file__).with_name("bare_server.py")
 ON_STDIO, ON_HTTP = 20, 80
+ON_STDIO_ONLY = 200
 PROCESSES = 4
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def on_stdio(name: str) -> dict[str, object]:
+    """Return what a configuration says of a server in a process of its own."""
+    return {
+        "name": name,
+        "transport": "stdio",
+        "command": sys.executable,
+        "args": ["-I", "-S", str(BARE_SERVER), name],
+        "timeout": 60,
+    }
 
 
 @pytest.fixture
@@ -39,15 +52,7 @@ async def servers() -> AsyncIterator[dict[str, dict[str, object]]]:
         running = [ServerProcess(name=f"http{number}", resources=1) for number in range(PROCESSES)]
         await asyncio.gather(*map(stack.enter_async_context, running))
         yield {
-            **{
-                f"stdio{number}": {
-                    "name": f"stdio{number}",
-                    "transport": "stdio",
-                    "command": sys.executable,
-                    "args": ["-I", "-S", str(BARE_SERVER), f"stdio{number}"],
-                }
-                for number in range(ON_STDIO)
-            },
+            **{f"stdio{number}": on_stdio(f"stdio{number}") for number in range(ON_STDIO)},
             **{
                 f"http{number}": {
                     "name": f"http{number}",
@@ -61,13 +66,6 @@ async def servers() -> AsyncIterator[dict[str, dict[str, object]]]:
 
 def orchestrator_over(servers: dict[str, dict[str, object]]) -> MCPOrchestrator:
     return MCPOrchestrator(config=MCPConfig.model_validate({"mcp_servers": servers}), fail_fast=True)
-
-
-def left() -> tuple[set[str], int, int]:
-    """Return the tasks, how many descriptors, and how many children there are."""
-    gc.collect()
-    tasks = {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}
-    return tasks, len(list(Path("/proc/self/fd").iterdir())), len(psutil.Process().children(recursive=True))
 
 
 async def started_in(servers: dict[str, dict[str, object]]) -> float:
@@ -106,3 +104,24 @@ async def test_s14_a_hundred_servers_come_and_go_without_a_trace(servers, cycles
     grown = (memory[-1] - memory[len(memory) // 2]) / 1e6
     print(f"grew by {grown:.1f} MB over the second half")
     assert grown < 20
+
+
+async def test_s10_of_two_hundred_processes_sixteen_are_being_started_at_a_time():
+    servers = {f"s{number}": on_stdio(f"s{number}") for number in range(ON_STDIO_ONLY)}
+    await started_in({"s0": servers["s0"]})  # warm: imports, threads
+    before = left()
+    orchestrator = orchestrator_over(servers)
+    starting = asyncio.create_task(orchestrator.initialize())
+    at_once = []
+    while not starting.done():
+        children = len(psutil.Process().children())
+        at_once.append(children - sum(info.connected for info in orchestrator.registry.get_all_servers()))
+        await asyncio.sleep(0.02)
+    await starting
+    assert len(psutil.Process().children()) == ON_STDIO_ONLY
+    async with asyncio.timeout(5):
+        await orchestrator.close()
+    assert left() == before
+    print(f"{max(at_once)} at once, seen {len(at_once)} times")
+    assert max(at_once) <= 16
+    assert len(at_once) > 10

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import gc
 import math
 import os
 import random
@@ -22,6 +21,8 @@ import psutil
 import pytest
 from mcp_orchestra import MCPConfig, MCPOrchestrator, MCPOrchestratorException
 from mcp_orchestra.testing.servers import ScriptedServer, free_port, serve
+
+from .leftovers import left
 
 pytestmark = pytest.mark.anyio
 
@@ -287,11 +288,9 @@ def server_named(orchestrator: MCPOrchestrator, name: str) -> dict[str, Any]:
     return next(one for one in orchestrator.get_status()["servers"] if one["name"] == name)
 
 
-def left() -> tuple[set[str], int, int]:
-    gc.collect()
-    tasks = {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}
-    ours = {name for name in tasks if name.startswith("mcp-")}
-    return ours, len(list(Path("/proc/self/fd").iterdir())), len(psutil.Process().children(recursive=True))
+def ours_left() -> tuple[set[str], int, int]:
+    tasks, descriptors, children = left()
+    return {name for name in tasks if name.startswith("mcp-")}, descriptors, children
 
 
 def p99(seconds: list[float]) -> float:
@@ -309,7 +308,7 @@ async def test_a_sick_server_hurts_nobody_for_as_long_as_it_goes_on(upstreams):
         },
         "orchestration": {"fail_fast": False, "resource_cache_ttl": 1, "log_level": "CRITICAL"},
     }
-    before = left()
+    before = ours_left()
     orchestrator = MCPOrchestrator(config=MCPConfig.model_validate(config))
     await orchestrator.initialize()
     load = Load(orchestrator, upstreams, chance)
@@ -338,5 +337,5 @@ async def test_a_sick_server_hurts_nobody_for_as_long_as_it_goes_on(upstreams):
                 assert ran[nonce] == 0
     assert stats["hits"] + stats["misses"] == stats["total_requests"]  # I4
     assert stats["cached_items"] <= 2 * len(upstreams)
-    assert left() == before  # I7
+    assert ours_left() == before  # I7
     assert troubled <= max(2 * quiet, quiet + DELAY)  # I10

@@ -13,7 +13,7 @@ from mcp_orchestra.errors import MCPOrchestratorException
 from mcp_orchestra.registry import MCPServerInfo
 from mcp_orchestra.telemetry import note_event
 
-__all__ = ["Failover", "Purpose", "attempt_of", "may_ask_another", "why_unusable"]
+__all__ = ["Failover", "Purpose", "attempt_of", "is_closing", "may_ask_another", "why_unusable"]
 
 ResultT = TypeVar("ResultT")
 
@@ -41,6 +41,11 @@ _INTERNAL_ERROR = -32603
 def may_ask_another(purpose: Purpose, error: MCPOrchestratorException) -> bool:
     """Return whether the next candidate may be asked after this error."""
     return _failure(error.context) in _GOES_ON[purpose]
+
+
+def is_closing(error: MCPOrchestratorException) -> bool:
+    """Return whether it is the orchestrator that ended this, and no server."""
+    return error.context.get("cause") == "closed" and "server" not in error.context
 
 
 def attempt_of(info: MCPServerInfo, error: MCPOrchestratorException) -> Mapping[str, Any]:
@@ -96,6 +101,9 @@ class Failover:
             candidates: Whom to ask, in this order.
             request: Asks one; None says that it cannot be asked now.
             purpose: What it is asked for; decides with the failure whether the next one is asked.
+
+        Raises:
+            MCPOrchestratorException: The orchestrator was closed meanwhile, which is no server's failure.
         """
         for info in candidates:
             if info.server_id in self._asked:
@@ -103,6 +111,8 @@ class Failover:
             try:
                 answer = await request(info)
             except MCPOrchestratorException as error:
+                if is_closing(error):
+                    raise
                 self._asked.add(info.server_id)
                 self.passed_over.pop(info.server_id, None)
                 self.error = error

@@ -9,7 +9,7 @@ from mcp_orchestra.cache import Answer, ResourceCache, Ticket, resources_key
 from mcp_orchestra.connection.resources import fetch_resources
 from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import MCPOrchestratorException, NoMCPAvailableError, ResourceFetchError
-from mcp_orchestra.failover import Failover
+from mcp_orchestra.failover import Failover, is_closing
 from mcp_orchestra.handout import Handout
 from mcp_orchestra.parts import copied_part, listed, server_part
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
@@ -135,6 +135,8 @@ class Gatherer:
             answer = await self._fetch(info)
             return _entry(info, answer)
         except MCPOrchestratorException as error:
+            if is_closing(error):
+                raise
             if self.fail_fast:
                 raise _fetch_error(info, error) from error
             return {**server_part(info, {}), "error": error.message}

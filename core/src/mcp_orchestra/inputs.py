@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-__all__ = ["checked_key", "checked_object", "checked_seconds", "checked_text", "checked_texts"]
+__all__ = ["checked_key", "checked_names", "checked_object", "checked_seconds", "checked_text", "checked_texts"]
 
 _DEEPEST: Final = 150  # levels; receivers, the SDK among them, refuse JSON of about 200
 _SHOWN: Final = 120  # characters of a place
@@ -38,6 +38,18 @@ def checked_key(value: object) -> str | None:
         ValueError: It is not valid Unicode.
     """
     return None if value is None else checked_text(value, "key")
+
+
+def checked_names(**values: object) -> None:
+    """Check names that need not be given: of a server, a domain, a capability.
+
+    Raises:
+        TypeError: One is neither a text nor None.
+        ValueError: One is not valid Unicode.
+    """
+    for what, value in values.items():
+        if value is not None:
+            checked_text(value, what)
 
 
 def checked_seconds(value: object, what: str = "timeout") -> float | None:

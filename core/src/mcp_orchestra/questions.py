@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from mcp_orchestra.inputs import checked_key, checked_seconds, checked_text, checked_texts
+from mcp_orchestra.inputs import (
+    checked_key,
+    checked_names,
+    checked_object,
+    checked_seconds,
+    checked_text,
+    checked_texts,
+)
 from mcp_orchestra.registry import MCPRegistry
 from mcp_orchestra.selection import narrowing, question_of, selected
 
@@ -61,6 +68,7 @@ class Questions(ABC):
             ResourceFetchError: No server has it, or reading failed.
         """
         checked_text(uri, "uri")
+        checked_names(server=server)
         key = checked_key(key)
         running = await self._ready()
         servers = selected(self.registry, server)
@@ -114,13 +122,14 @@ class Questions(ABC):
             ValueError: The timeout is not positive, or a text is not valid Unicode. Nothing was sent.
         """
         checked_text(name, "name")
-        timeout = checked_seconds(timeout)
+        given, timeout = checked_object(arguments), checked_seconds(timeout)
+        checked_names(server=server, domain=domain, capability=capability)
         key = checked_key(key)
         running = await self._ready()
         servers = selected(self.registry, server, domain, capability)
         question = narrowing(domain, capability, key)
         with running.usage, self._span("call", tool=name):
-            return await running.catalogue.call(name, arguments, servers, question, timeout)
+            return await running.catalogue.call(name, given, servers, question, timeout)
 
     async def list_prompts(self) -> "list[PromptInfo]":
         """Return the prompts of every connected server, in priority order; asks each time, for nothing is cached.
@@ -162,6 +171,7 @@ class Questions(ABC):
         """
         checked_text(name, "name")
         given = checked_texts(arguments)
+        checked_names(server=server, domain=domain, capability=capability)
         key = checked_key(key)
         running = await self._ready()
         servers = selected(self.registry, server, domain, capability)

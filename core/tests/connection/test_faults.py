@@ -138,6 +138,12 @@ ROWS = {
     "peer: unknown resource, older servers": (MCPError(-32002, "Unknown resource"), "rejected", "maybe", False),
     "peer: header mismatch": (MCPError(-32020, "Header mismatch"), "rejected", "no", False),
     "peer: capability missing": (MCPError(-32021, "Missing capability"), "rejected", "no", False),
+    "peer: capability missing, and nonsense about it": (
+        MCPError(-32021, "Missing capability", {"requiredCapabilities": [1]}),
+        "rejected",
+        "no",
+        False,
+    ),
     "peer: version unknown": (MCPError(-32022, "Unsupported protocol version"), "rejected", "no", False),
     "peer: invalid request": (MCPError(-32600, "Redirect not followed"), "rejected", "maybe", False),
     "peer: internal error": (MCPError(-32603, "Internal server error"), "rejected", "yes", True),

@@ -5,7 +5,7 @@ import random
 import time
 
 import pytest
-from mcp_orchestra import MCPConnectionError
+from mcp_orchestra import MCPConfig, MCPConnectionError
 from mcp_orchestra.testing.faults import FaultProxy, http
 from mcp_orchestra.testing.servers import ScriptedServer, free_port
 
@@ -13,6 +13,7 @@ pytestmark = pytest.mark.anyio
 
 GRACE = 1.0
 """Seconds more that a busy machine may take."""
+SERVERS, REMOVALS = 20, 200
 SPAWNING = 1.0
 """Seconds that it takes to import what a first connection needs."""
 
@@ -88,18 +89,36 @@ async def test_s11_with_fail_fast_the_start_fails_in_time_with_the_reason(config
     assert {name: seconds for name, (_, seconds) in found.items() if seconds > 2 + 4.5 + GRACE} == {}
 
 
-async def test_servers_may_be_let_go_of_in_any_order(configure, serving):
+async def test_clients_may_be_let_go_of_in_any_order(configure, serving):
     """Clients of one task that are not closed in the order of a stack: nobody else notices."""
     fields = await serving(ScriptedServer("a"))
     chance = random.Random(20)
     async with asyncio.timeout(60):
         for _ in range(3):
-            open_ones = [configure({"a": fields}) for _ in range(20)]
+            open_ones = [configure({"a": fields}) for _ in range(SERVERS)]
             await asyncio.gather(*(one.initialize() for one in open_ones))
             while open_ones:
                 await open_ones.pop(chance.randrange(len(open_ones))).close()
                 if open_ones:
                     assert not (await chance.choice(open_ones).call_tool("echo")).is_error
+
+
+async def test_servers_may_be_let_go_of_in_any_order(configure, serving):
+    places = [await serving(ScriptedServer("a"), transport) for transport in ("sse", "streamable-http")]
+    fields = {f"s{number}": {"name": f"S{number}", **places[number % 2]} for number in range(SERVERS)}
+    orchestrator = configure(fields)
+    chance = random.Random(21)
+    async with asyncio.timeout(60):
+        await orchestrator.initialize()
+        for _ in range(REMOVALS // SERVERS):
+            remaining = dict(fields)
+            for server in chance.sample(list(fields), SERVERS - 1):
+                del remaining[server]
+                await orchestrator.reload(MCPConfig.model_validate({"mcp_servers": remaining}))
+                answer = await orchestrator.call_tool("echo", server=chance.choice(list(remaining)))
+                assert not answer.is_error
+            await orchestrator.reload(MCPConfig.model_validate({"mcp_servers": fields}))
+            assert {one["connected"] for one in orchestrator.get_status()["servers"]} == {True}
 
 
 class Patient(ScriptedServer):
@@ -117,16 +136,16 @@ class Patient(ScriptedServer):
 
 @pytest.mark.parametrize("transport", ["sse", "streamable-http"])
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_of_fifty_calls_the_one_that_is_cancelled_ends_and_its_server_gives_it_up(
+async def test_of_a_hundred_calls_the_one_that_is_cancelled_ends_and_its_server_gives_it_up(
     configure, serving, until, transport, mode
 ):
     server = Patient("a")
-    orchestrator = configure({"a": {**await serving(server, transport), "mode": mode}})
+    orchestrator = configure({"a": {**await serving(server, transport), "mode": mode, "max_concurrent_requests": 200}})
     async with asyncio.timeout(20):
         await orchestrator.list_tools()
         since = orchestrator.registry.get_server("a").last_connected
-        calls = [asyncio.create_task(orchestrator.call_tool("slow", {"seconds": 1})) for _ in range(50)]
-        await until(lambda: server.requests["tools/call:slow"] == 50)
+        calls = [asyncio.create_task(orchestrator.call_tool("slow", {"seconds": 1})) for _ in range(100)]
+        await until(lambda: server.requests["tools/call:slow"] == 100)
         calls[21].cancel()
         with pytest.raises(asyncio.CancelledError):
             await calls.pop(21)

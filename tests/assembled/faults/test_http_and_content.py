@@ -9,7 +9,7 @@ import pytest
 from mcp_orchestra import MCPConnectionError, MCPOrchestratorException, ToolCallError
 from mcp_orchestra.testing.faults import http, sick_server
 from mcp_orchestra.testing.faults.healthy import COMMON, TOOL, URI
-from mcp_orchestra.testing.raw_http import RawServer, json_answer
+from mcp_orchestra.testing.raw_http import RawServer, json_answer, raw_answer
 from mcp_orchestra.testing.servers import ScriptedServer
 
 pytestmark = pytest.mark.anyio
@@ -106,20 +106,66 @@ async def test_a_forgotten_session_is_made_anew_for_whatever_is_asked(ward, by_h
     assert forgotten == {"resources/list", "resources/read", "tools/call"}
 
 
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_capability_that_a_server_requires_of_us_is_named_and_no_call_is_made_again_for_that(
+    configure, stack, status
+):
+    """Another server may list or read, but a server's own word never moves a call: a tool that has begun may say so."""
+    data = {"requiredCapabilities": {"elicitation": {"form": {}}, "sampling": {}}}
+    lacking = json_answer(status, error={"code": -32021, "message": "Missing capability", "data": data})
+    faults = dict.fromkeys(["resources/list", "resources/read", "tools/call"], lacking)
+    first = await stack.enter_async_context(sick_server(faults).listening())
+    spare = await stack.enter_async_context(sick_server().listening())
+    fields = {"transport": "streamable-http", "domains": ["d"], "timeout": 10}
+    orchestrator = configure(
+        {"first": {**fields, "url": first.url, "priority": 1}, "spare": {**fields, "url": spare.url, "priority": 2}}
+    )
+    async with asyncio.timeout(20):
+        assert (await orchestrator.get_resources_for_domain("d"))["0"]["data"] == "well"
+        orchestrator.cache.invalidate()
+        assert (await orchestrator.read_resource(URI)).contents[0].text == "well"
+        client = orchestrator.registry.get_server("first").client
+        questions = {
+            "resources/list": client.list_resources(),
+            "resources/read": orchestrator.read_resource(URI, server="first"),
+            "tools/call": orchestrator.call_tool(TOOL, domain="d"),
+        }
+        for method, question in questions.items():
+            with pytest.raises(MCPOrchestratorException, match="not offered: elicitation, sampling") as caught:
+                await question
+            facts = [caught.value.context[key] for key in ("server_id", "operation", "cause", "code", "delivered")]
+            assert facts == ["first", method, "rejected", -32021, "no"]
+    called = [sum(one.message.get("method") == "tools/call" for one in server.requests) for server in (first, spare)]
+    assert called == [1, 0]
+    assert {server["connected"] for server in orchestrator.get_status()["servers"]} == {True}
+    await orchestrator.close()
+
+
+FIFTY = 50_000_000
+
+
+async def of_fifty_megabytes(_request):
+    """Answer with so much that is not kept anywhere here."""
+    yield raw_answer(200, content_type="application/json", content_length=str(FIFTY))
+    yield b'{"jsonrpc": "2.0", "result": {"x": "'
+    while True:
+        yield b"x" * 65_536
+
+
 async def test_s23_a_message_of_fifty_megabytes_costs_neither_memory_nor_time_of_others(ward, by_stdio, by_http):
-    fifty = 50_000_000
-    servers = {one: by_stdio("huge-line", on=one, size=fifty) for one in OPERATIONS}
-    bombs = {f"bomb-{one}": await by_http({one: http.gzip_bomb(4 * fifty)}) for one in OPERATIONS}
-    sick = await ward({name: {**fields, "request_timeout": 10} for name, fields in {**servers, **bombs}.items()})
+    servers = {f"line-{one}": by_stdio("huge-line", on=one, size=FIFTY) for one in OPERATIONS}
+    servers |= {f"body-{one}": await by_http({one: of_fifty_megabytes}) for one in OPERATIONS}
+    servers |= {f"bomb-{one}": await by_http({one: http.gzip_bomb(4 * FIFTY)}) for one in OPERATIONS}
+    sick = await ward({name: {**fields, "request_timeout": 10} for name, fields in servers.items()})
     process = psutil.Process()
     before = process.memory_info().rss
-    found = await sick.ask({name: name.removeprefix("bomb-") for name in sick.sick})
+    found = await sick.ask({name: name.partition("-")[2] for name in sick.sick})
     grown = process.memory_info().rss - before
     assert {name: one.verdict for name, one in found.items()} == {
-        name: verdict(name.removeprefix("bomb-"), "too_large") for name in sick.sick
+        name: verdict(name.partition("-")[2], "too_large") for name in sick.sick
     }
     assert [one.message for one in found.values() if "max_message_bytes=10485760" not in one.message] == []
-    assert grown < 6 * 3 * 10_485_760  # six of them at once
+    assert grown < len(servers) * 3 * 10_485_760  # all of them at once
 
 
 async def test_s22_an_empty_text_is_a_cursor(configure):
@@ -228,6 +274,7 @@ async def test_a_tool_that_calls_itself_harmless_is_not_repeated_for_that(config
 
 async def test_names_that_look_like_others_are_other_names_and_do_no_harm_in_messages(ward, by_http):
     names = ["read", "re\N{CYRILLIC SMALL LETTER A}d", "re\N{RIGHT-TO-LEFT OVERRIDE}da", "re\N{ZERO WIDTH SPACE}ad"]
+    names += ["read" * 33, ""]  # longer than the protocol's 128 characters, and none at all
     tools = [{"name": name, "inputSchema": {"type": "object"}} for name in names]
     faults = {"tools/list": json_answer(result={**COMMON, "tools": tools}), "call": http.cut_body}
     sick = await ward({"a": await by_http(faults)})

@@ -5,6 +5,7 @@ what we know of the connection agrees, and a transport's word only with its toke
 """
 
 from collections.abc import Mapping
+from typing import cast
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
@@ -55,6 +56,8 @@ def of_rpc_error(error: MCPError, *, closed: bool, overdue: bool) -> Fault:
         return Fault(reason=text or f"error {code}", cause="broken", code=code)
     if code == PARSE_ERROR:
         return Fault(reason="the answer is not valid JSON-RPC", cause="protocol", code=code)
+    if code == MISSING_REQUIRED_CLIENT_CAPABILITY and (names := _required(raw)):
+        text = f"it requires client capabilities that are not offered: {names}"
     # A tool that has begun may answer INVALID_PARAMS too: the SDK's servers do so for any ValidationError.
     delivered: Delivered = "no" if code in _REJECTED else "maybe" if code in _HOPELESS else "yes"
     return Fault(
@@ -64,6 +67,13 @@ def of_rpc_error(error: MCPError, *, closed: bool, overdue: bool) -> Fault:
         retryable=code not in _HOPELESS,
         code=code,
     )
+
+
+def _required(data: object) -> str:
+    """Return the names of the capabilities that a server says it requires (specification 2026-07-28, errors)."""
+    required = cast("Mapping[str, object]", data).get("requiredCapabilities") if isinstance(data, Mapping) else None
+    names: Mapping[str, object] = cast("Mapping[str, object]", required) if isinstance(required, Mapping) else {}
+    return one_line(", ".join(map(str, names)))
 
 
 _CAUSES = {

@@ -1,6 +1,7 @@
 """Which tools there are, under which names, and which server a call reaches."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,9 @@ from mcp_orchestra.catalogue import Catalogue
 from mcp_orchestra.config.models import MCPServerConfig
 from mcp_orchestra.config.names import check_id
 from mcp_orchestra.config.problems import Problems
+from mcp_orchestra.config.tool_pins import ToolPins
 from mcp_orchestra.connection.listing import Listing
+from mcp_orchestra.connection.tools import facts_of
 from mcp_orchestra.errors import (
     ConfigurationError,
     MCPConnectionError,
@@ -18,8 +21,10 @@ from mcp_orchestra.errors import (
     ToolCallError,
     ToolNotFoundError,
 )
+from mcp_orchestra.offers import Offers
 from mcp_orchestra.registry import MCPRegistry
 from mcp_orchestra.routing import Router
+from mcp_orchestra.tool_digest import tool_digest
 from mcp_orchestra.types import Question
 from mcp_orchestra_memory import MemoryStore
 from mcp_orchestra_routing.priority import ByPriority
@@ -56,7 +61,9 @@ class Server:
             raise self.fails
         return Listing([tool if isinstance(tool, Tool) else described(tool) for tool in self.tools])
 
-    async def call_tool(self, name, arguments, *, timeout):
+    async def call_tool(self, name, arguments, *, timeout, approve):
+        if approve is not None:
+            await approve()
         self.called.append((name, arguments, timeout))
         if self.refuses is not None:
             raise self.refuses
@@ -77,7 +84,7 @@ def described(name):
     return Tool(name=name, input_schema={})
 
 
-def catalogue(*servers, fail_fast=False):
+def catalogue(*servers, fail_fast=False, offers=None):
     """Return a catalogue of these servers, in descending priority."""
     registry = MCPRegistry()
     for number, server in enumerate(servers):
@@ -89,6 +96,7 @@ def catalogue(*servers, fail_fast=False):
         cache=ResourceCache(store=MemoryStore()),
         router=Router(ByPriority()),
         fail_fast=fail_fast,
+        offers=offers or Offers(),
     )
 
 
@@ -286,6 +294,83 @@ async def test_a_server_that_lists_its_tools_late_is_still_called_for_those_it_h
         with pytest.raises(ToolNotFoundError, match="several servers"):
             await call(tools, "echo")
         assert await call(tools, "echo", question=Question(kind="domain", value="d")) == "first/echo"
+
+
+async def test_a_server_that_lists_its_tools_late_is_called_for_none_while_it_is_not_known_what_they_are(monkeypatch):
+    monkeypatch.setattr("mcp_orchestra.catalogue._PATIENCE_SECONDS", 0.05)
+    first, second = Server("first", "echo"), Server("second", "echo", "count")
+    tools = catalogue(first, second, offers=Offers(pins(first, second)))
+    await tools.tools()
+    tools.cache.invalidate("tools:first")
+    first.tools = [Tool(name="echo", description="another one", input_schema={})]
+    gate, collect = asyncio.Event(), first.collect_tools
+
+    async def collect_tools():
+        await gate.wait()
+        return await collect()
+
+    first.collect_tools = collect_tools
+    async with asyncio.timeout(10):
+        assert await call(tools, "echo", question=Question(kind="domain", value="d")) == "second/echo"
+        gate.set()
+        with pytest.raises(ToolCallError, match="server first is not the one that was approved"):
+            await call(tools, "first__echo")
+    assert first.called == []
+
+
+async def test_a_tool_that_is_gone_when_it_is_looked_at_again_is_not_called():
+    server = Server("a", "echo")
+    tools = catalogue(server, offers=Offers(pins(server)))
+    called = server.call_tool
+
+    async def call_tool(name, arguments, *, timeout, approve):
+        tools.cache.invalidate("tools:a")  # as when it was connected anew in between
+        server.tools.clear()
+        return await called(name, arguments, timeout=timeout, approve=approve)
+
+    server.call_tool = call_tool
+    with pytest.raises(ToolNotFoundError, match="does not list the tool 'echo' any more") as caught:
+        await call(tools, "echo")
+    assert (caught.value.context["delivered"], server.called) == ("no", [])
+
+
+async def test_a_second_look_finds_the_tool_as_it_was_approved():
+    server = Server("a", Tool(name="echo", description="another one", input_schema={}))
+    tools = catalogue(server, offers=Offers(pins(Server("a", "echo"))))
+    assert await tools.tools() == []
+    server.tools = ["echo"]
+    assert await call(tools, "echo") == "a/echo"
+
+
+async def test_a_listing_is_looked_at_once_however_often_it_is_used(monkeypatch):
+    server, digested = Server("a", "echo", "count"), []
+    approved = pins(server)
+    monkeypatch.setattr("mcp_orchestra.offers.tool_digest", lambda tool: digested.append(tool) or tool_digest(tool))
+    for offers, expected in ((Offers(), 0), (Offers(approved), 2)):
+        tools = catalogue(server, offers=offers)
+        tools.cache.set("tools:a", {"tools": [facts_of(described(name)) for name in server.tools]})
+        for _ in range(3):
+            assert len(await tools.tools()) == 2
+            assert await call(tools, "echo") == "a/echo"
+        assert len(digested) == expected
+
+
+@pytest.mark.parametrize("junk", [[], [7], [{"name": "echo"}], [{**facts_of(described("echo")), "name": ["echo"]}]])
+async def test_whatever_is_cached_as_a_listing_is_no_tool_that_was_approved(junk):
+    server = Server("a", "echo")
+    tools = catalogue(server, offers=Offers(pins(server)))
+    not_json = {**facts_of(described("echo")), "title": float("nan")}
+    tools.cache.set("tools:a", {"tools": [*junk, not_json]})
+    assert await tools.tools() == []
+    assert tools.offers.last("a").not_as_pinned == {"echo": "changed"}
+
+
+def pins(*servers):
+    """Return pins for these servers' tools as they are."""
+    digests = {
+        server.server_id: {name: tool_digest(facts_of(described(name))) for name in server.tools} for server in servers
+    }
+    return ToolPins(file=Path("pins.json"), policy="block", servers=digests)
 
 
 async def test_looking_for_a_tool_takes_no_longer_than_the_call_may():

@@ -34,6 +34,7 @@ FURTHER = {
     "share": float,
     "protocol_errors": int,
     "warning": str | None,
+    "tools_not_as_pinned": dict,
     "stderr": list,
 }
 TRANSPORTS = {"p": BoundTransport(spec=TransportSpec(name="streamable-http", open=lambda endpoint: endpoint.options))}
@@ -106,6 +107,7 @@ def test_s42_a_connected_server_is_described_as_it_is(registry, connected):
         "latency": 0.25,
         "protocol_errors": 0,
         "warning": None,
+        "tools_not_as_pinned": {},
         "peak_latency": None,
         "in_flight": 0,
         "share": 1.0,

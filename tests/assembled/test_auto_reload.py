@@ -9,6 +9,7 @@ import threading
 import pytest
 import yaml
 from mcp_orchestra import MCPConfig, MCPOrchestrator, auto_reload
+from mcp_orchestra.config.tool_pins import write_pin_file
 from mcp_orchestra.testing.servers import ScriptedServer
 
 pytestmark = pytest.mark.anyio
@@ -46,6 +47,21 @@ async def test_a_file_that_is_written_is_reloaded(watched, until, caplog):
         orchestrator.config_path.write_text(text("a", "b"))
         await until(lambda: ids(orchestrator) == ["a", "b"])
         await until(lambda: "the configuration was reloaded: added b; 1 unchanged" in caplog.messages)
+
+
+async def test_a_pin_file_that_is_written_is_reloaded_although_the_configuration_is_the_same(watched, until, caplog):
+    orchestrator, text = watched
+    file = orchestrator.config_path.with_name("pins.json")
+    write_pin_file(file, {})
+    orchestrator.config_path.write_text(f"{text('a')}orchestration: {{security: {{tool_pins: pins.json}}}}\n")
+    async with asyncio.timeout(20), auto_reload(orchestrator):
+        await until(lambda: "the configuration was reloaded: updated a; 0 unchanged" in caplog.messages)
+        write_pin_file(file, {"a": {"echo": f"sha256:{64 * '0'}"}})
+        reloaded = "the configuration was reloaded: updated a; 0 unchanged"
+        await until(lambda: caplog.messages.count(reloaded) == 2)
+        file.unlink()
+        await until(lambda: any("pins.json does not exist" in message for message in caplog.messages))
+        assert orchestrator._loaded.tool_pins.of("a")
 
 
 @pytest.mark.parametrize("loaded_by", ["managed_session", "reload"])

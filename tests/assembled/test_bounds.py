@@ -12,6 +12,7 @@ import pytest
 from mcp_orchestra import MCPConnectionError, MCPOrchestratorException, ToolCallError
 from mcp_orchestra.errors import ResourceFetchError
 from mcp_orchestra.testing.raw_http import RawServer, event_stream, json_answer, raw_answer
+from mcp_orchestra.tool_digest import tool_digest
 from rogues import COMMON, Rogue, answer, raw_result
 
 pytestmark = pytest.mark.anyio
@@ -126,6 +127,18 @@ async def test_a_content_whose_members_have_other_names_than_the_protocols_is_ma
         assert (await failure(orchestrator, "call")).context["cause"] == "protocol"
 
 
+def as_listed(tool):
+    """Return a tool of a server's answer as `list_tools` describes it."""
+    return {
+        "name": tool["name"],
+        "title": None,
+        "description": tool["description"],
+        "input_schema": tool["inputSchema"],
+        "output_schema": tool.get("outputSchema"),
+        "annotations": None,
+    }
+
+
 async def test_the_first_of_a_servers_tools_with_one_name_counts(facing, caplog):
     schema = {"type": "object"}
     twins = [
@@ -136,8 +149,19 @@ async def test_the_first_of_a_servers_tools_with_one_name_counts(facing, caplog)
         assert [tool.description for tool in await orchestrator.list_tools()] == ["first"]
         # With the second's schema, the result would have to be structured.
         assert (await orchestrator.call_tool("t")).content[0].text == "fine"
-        assert state(orchestrator)["warning"] == "tools/list names a tool twice; the first counts"
-    assert "server rogue does not follow the protocol: tools/list names a tool twice" in caplog.text
+        warning = state(orchestrator)["warning"]
+    kept, dropped = (tool_digest(as_listed(one))[:19] for one in twins)
+    assert warning == f"tools/list names 't' twice: the first counts, {kept}; dropped is {dropped}"
+    assert f"server rogue does not follow the protocol: {warning}" in caplog.text
+
+
+async def test_tools_with_one_name_that_are_the_same_are_called_so(facing):
+    twin = {"name": "t", "description": "d", "inputSchema": {"type": "object", "title": "T"}}
+    again = {"inputSchema": {"title": "T", "type": "object"}, "description": "d", "name": "t"}
+    async with facing(Rogue(**{"tools/list": answer(tools=[twin, again])})) as orchestrator:
+        assert [tool.name for tool in await orchestrator.list_tools()] == ["t"]
+        digest = tool_digest(as_listed(twin))[:19]
+        assert state(orchestrator)["warning"] == f"tools/list names 't' twice: both are identical, {digest}"
 
 
 async def test_a_call_of_a_tool_that_is_not_listed_keeps_its_result_whatever_else_is_listed(facing):

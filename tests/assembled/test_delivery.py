@@ -10,13 +10,16 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_orchestra import ToolCallError
+from mcp_orchestra.config.tool_pins import write_pin_file
 from mcp_orchestra.testing.raw_http import RawRequest, RawServer, json_answer, raw_answer
 from mcp_orchestra.testing.servers import ScriptedServer, ServerProcess
+from mcp_orchestra.tool_digest import tool_digest
 
 pytestmark = pytest.mark.anyio
 
@@ -183,6 +186,27 @@ async def test_a_call_in_a_forgotten_session_runs_once_in_a_new_one(configure):
         assert server.ran == [1, 2]
         assert _count(server, "tools/call") == 3
         await orchestrator.close()
+
+
+async def test_a_call_in_a_forgotten_session_is_not_made_again_if_the_tool_is_another_one_now(configure, tmp_path):
+    file = tmp_path / "pins.json"
+    async with Sessions().listening() as server:
+        first = configure({"a": http(server)})
+        ((tool),) = await first.list_tools()
+        write_pin_file(file, {"a": {"pay": tool_digest(asdict(tool))}})
+        orchestrator = configure({"a": http(server)}, security={"tool_pins": str(file)})
+        await orchestrator.call_tool("pay", {"number": 1})
+        server.known.clear()
+        await orchestrator.call_tool("pay", {"number": 2})
+        await orchestrator.list_tools()  # what is called next is known, in a session that will be forgotten
+        server.known.clear()
+        changed = json_answer(result={"tools": [{**PAY, "description": "another one"}]})
+        server.answers["tools/list"] = server._in_session(changed)
+        with pytest.raises(ToolCallError, match=r"server a is not the one that was approved"):
+            await orchestrator.call_tool("pay", {"number": 3})
+        assert server.ran == [1, 2]
+        await orchestrator.close()
+        await first.close()
 
 
 async def test_many_calls_in_a_forgotten_session_never_run_twice(configure):

@@ -3,7 +3,8 @@
 A tool keeps its own name while no other server is known to have one like it; otherwise each is called
 ``<server id>__<tool>``. Server ids contain no double underscore and do not end with one, so the first double
 underscore always divides the two, and a tool that calls itself like a prefixed name is prefixed too. A server that is
-down keeps its claim: a name must not pass to another server because the first one has gone away.
+down keeps its claim: a name must not pass to another server because the first one has gone away. A tool that is left
+out because it is not as it was approved claims nothing.
 """
 
 import asyncio
@@ -12,12 +13,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from mcp_orchestra.cache import Answer, Fetched, ResourceCache, tools_key
 from mcp_orchestra.connection.faults import METHOD_NOT_FOUND
+from mcp_orchestra.connection.tools import facts_of
 from mcp_orchestra.connections import Connections
-from mcp_orchestra.derived import Derived
 from mcp_orchestra.errors import (
     MCPConnectionError,
     MCPOrchestratorException,
@@ -26,6 +28,7 @@ from mcp_orchestra.errors import (
     ToolNotFoundError,
 )
 from mcp_orchestra.failover import Failover, Purpose, why_unusable
+from mcp_orchestra.offers import Offers, tools_in
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
 from mcp_orchestra.tasks import run_all
@@ -39,7 +42,6 @@ __all__ = ["Catalogue", "ToolInfo"]
 logger: logging.Logger = logging.getLogger(__name__)
 
 _SEPARATOR = "__"
-_FIELDS = {"name", "title", "description", "input_schema", "output_schema", "annotations"}
 _NO_NAMES: frozenset[str] = frozenset()
 _SECOND_LOOK_SECONDS = 5.0
 """So often the servers are asked anew for a tool that none seems to have: made-up names must not keep them busy."""
@@ -86,10 +88,6 @@ class _Listed:
         return [], names[0]
 
 
-def _names_in(data: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(tool["name"] for tool in _tools(data))
-
-
 @dataclass(kw_only=True)
 class Catalogue:
     """The tools of all servers."""
@@ -99,14 +97,13 @@ class Catalogue:
     cache: ResourceCache
     router: Router
     fail_fast: bool
-    names: Derived[frozenset[str]] = field(default_factory=lambda: Derived(_names_in))
-    """The names of each server's tools, when they were last listed: its claim on them while it is down."""
+    offers: Offers = field(default_factory=Offers)
     _looked_again_at: float = float("-inf")
     _resting: dict[str, float] = field(default_factory=dict[str, float])
 
     def adopt(self, other: "Catalogue", server_ids: Iterable[str]) -> None:
-        """Know which names these servers have claimed, from a catalogue that knew them before."""
-        self.names.adopt(other.names, server_ids)
+        """Know what these servers offer, from a catalogue that knew it before."""
+        self.offers.adopt(other.offers, server_ids)
 
     async def tools(self) -> list[ToolInfo]:
         """Return the tools of every connected server, in priority order; one that cannot list its own is left out.
@@ -151,10 +148,7 @@ class Catalogue:
             async with asyncio.timeout(timeout):
                 candidates, tool = await self._offering(name, tool, servers)
         except TimeoutError:
-            raise ToolCallError(
-                f"the tool {name!r} was not found within {timeout:.3g} s",
-                {"tool": name, "cause": "timeout", "delivered": "no", "retryable": True},
-            ) from None
+            raise _not_found_in_time(name, timeout) from None
         if question is not None:
             candidates = self.router.order(question, candidates)
         else:
@@ -164,7 +158,9 @@ class Catalogue:
         async def one(info: MCPServerInfo, *, last_resort: bool = False) -> "CallToolResult | None":
             if not (info.usable or last_resort):
                 return None
-            return await self.connections[info.server_id].client.call_tool(tool, arguments, timeout=timeout)
+            approve = partial(self._approve, info, tool, timeout) if self.offers.blocks else None
+            client = self.connections[info.server_id].client
+            return await client.call_tool(tool, arguments, timeout=timeout, approve=approve)
 
         def purpose(info: MCPServerInfo) -> Purpose:
             return "safe call" if info.config.may_repeat(tool) else "call"
@@ -183,7 +179,7 @@ class Catalogue:
         raise error
 
     async def holders(self, name: str) -> tuple[list[MCPServerInfo], str, dict[str, str]]:
-        """Return the servers that have a tool, its own name there, and why others cannot say what they have, by id.
+        """Return the servers that have a tool, its own name there, and why others are not among them, by id.
 
         Those that are connected are asked for what they have not listed yet; the others count by their claims.
 
@@ -196,7 +192,8 @@ class Catalogue:
         for info in servers:
             listed.names.setdefault(info.server_id, self.claim(info))
         found, own = listed.having((tool, name), servers)
-        return found, own, {server_id: error.message for server_id, error in listed.failures.items()}
+        why = {key: f"its tools cannot be listed: {error.message}" for key, error in listed.failures.items()}
+        return found, own, {**why, **self.offers.refusals(servers, (tool, name))}
 
     def full_name(self, info: MCPServerInfo, tool: str) -> str:
         """Return the name of a server's tool that is no other one's."""
@@ -204,7 +201,7 @@ class Catalogue:
 
     def claim(self, info: MCPServerInfo) -> frozenset[str]:
         """Return the names that a server's tools had when they were last listed."""
-        return self.names.last(info.server_id) or _NO_NAMES
+        return self.offers.last(info.server_id).names
 
     def _split(self, name: str) -> tuple[str | None, str]:
         head, separator, tail = name.partition(_SEPARATOR)
@@ -250,6 +247,7 @@ class Catalogue:
             found, own = listed.having(names, reachable)
         if found:
             return found, own
+        self.offers.refuse(name, servers, names)
         if absent or (servers and not reachable):
             raise ToolCallError(
                 f"no server that could have the tool {name!r} is connected",
@@ -267,6 +265,22 @@ class Catalogue:
         raise ToolNotFoundError(
             f"no connected server offers the tool {name!r}{hint}", {"tool": name, "delivered": "no", "near": near}
         )
+
+    async def _approve(self, info: MCPServerInfo, tool: str, timeout: float | None) -> None:
+        """Refuse a call if the server's listing, which may have become outdated since, has not the approved tool."""
+        try:
+            async with asyncio.timeout(timeout):
+                listed = await self._listed([info], counts=False)
+        except TimeoutError:
+            raise _not_found_in_time(tool, timeout) from None
+        if (error := listed.failures.get(info.server_id)) is not None:
+            message = f"the tool {tool!r} is not called, because what it is now cannot be listed: {error.message}"
+            raise ToolCallError(message, {**error.context, "tool": tool, "delivered": "no", "operation": "tools/call"})
+        self.offers.refuse(tool, [info], [tool])
+        if tool not in listed.names[info.server_id]:
+            raise ToolNotFoundError(
+                f"server {info.server_id} does not list the tool {tool!r} any more", {"tool": tool, "delivered": "no"}
+            )
 
     def _may_look_again(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -302,7 +316,7 @@ class Catalogue:
             if answer.stale:
                 self.cache.refresh(keys[info.server_id], lambda: self._fetch(info))
             listed.answers[info.server_id] = answer
-            listed.names[info.server_id] = self.names.of(info.server_id, answer.data)
+            listed.names[info.server_id] = self.offers.of(info.server_id, answer.data).names
 
         async def ask(info: MCPServerInfo) -> None:
             try:
@@ -317,12 +331,14 @@ class Catalogue:
 
         def be_late(info: MCPServerInfo) -> None:
             listed.late = True
-            listed.names[info.server_id] = self.claim(info)
+            # What it had before is no proof that it is the tool that was approved.
+            listed.names[info.server_id] = _NO_NAMES if self.offers.blocks else self.claim(info)
 
         now = asyncio.get_running_loop().time()
         missing: list[MCPServerInfo] = []
         for info in servers:
-            if (answer := cached.get(keys[info.server_id])) is not None:
+            answer = cached.get(keys[info.server_id])
+            if answer is not None and not (answer.stale and self.offers.blocks):
                 take(info, answer)
             elif patience is not None and now < self._resting.get(info.server_id, now):
                 be_late(info)
@@ -333,7 +349,8 @@ class Catalogue:
 
     async def _ask(self, info: MCPServerInfo, key: str) -> Answer:
         patience = self.connections[info.server_id].request_timeout
-        return await self.cache.fetch(key, lambda: self._fetch(info), patience=patience)
+        fall_back = not self.offers.blocks  # an outdated copy does not show what a tool is now
+        return await self.cache.fetch(key, lambda: self._fetch(info), fall_back=fall_back, patience=patience)
 
     async def _fetch(self, info: MCPServerInfo) -> Fetched:
         client = self.connections[info.server_id].client
@@ -343,29 +360,15 @@ class Catalogue:
             if error.context.get("code") == METHOD_NOT_FOUND:
                 return Fetched(data={"tools": []})  # it has no tools at all
             raise
-        tools = [
-            {
-                "name": tool.name,
-                "title": tool.title,
-                "description": tool.description,
-                "input_schema": tool.input_schema,
-                "output_schema": tool.output_schema,
-                "annotations": tool.annotations.model_dump(exclude_none=True) if tool.annotations else None,
-            }
-            for tool in listing.items
-        ]
-        return listing.hints.fetched({"tools": tools})
+        return listing.hints.fetched({"tools": list(map(facts_of, listing.items))})
 
     def _named(self, listed: _Listed) -> Iterator[ToolInfo]:
         owners = Counter(name for info in self.registry.get_all_servers() for name in self.claim(info))
         for info in self.registry.get_all_servers():
-            seen: set[str] = set()
             answer = listed.answers.get(info.server_id)
-            for tool in _tools(answer.copy()) if answer is not None else ():
-                own = tool["name"]
-                if own in seen:
-                    continue  # the first of a server's own namesakes is the one that a call reaches
-                seen.add(own)
+            for own, tool in tools_in(answer.copy()) if answer is not None else ():
+                if own not in listed.names[info.server_id]:
+                    continue
                 unique = owners[own] == 1 and self._split(own)[0] is None
                 named: dict[str, Any] = {
                     **tool,
@@ -377,8 +380,8 @@ class Catalogue:
                 yield ToolInfo(**named)
 
 
-def _tools(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the tools in what is cached under a server's key, where anybody may have put anything."""
-    found = data.get("tools")
-    tools = cast("list[object]", found) if isinstance(found, list) else []
-    return [cast("dict[str, Any]", one) for one in tools if isinstance(one, dict) and one.keys() >= _FIELDS]
+def _not_found_in_time(name: str, timeout: float | None) -> ToolCallError:
+    return ToolCallError(
+        f"the tool {name!r} was not found within {timeout:.3g} s",
+        {"tool": name, "cause": "timeout", "delivered": "no", "retryable": True},
+    )

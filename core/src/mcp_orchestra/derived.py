@@ -12,10 +12,10 @@ class Derived(Generic[ResultT]):
     """Something that follows from a server's cached data, kept as long as the data is the same object.
 
     Args:
-        work_out: Makes it from the data.
+        work_out: Makes it from a server's id and the data.
     """
 
-    def __init__(self, work_out: Callable[[Mapping[str, Any]], ResultT]) -> None:
+    def __init__(self, work_out: Callable[[str, Mapping[str, Any]], ResultT]) -> None:
         self._work_out = work_out
         self.kept: dict[str, tuple[Mapping[str, Any], ResultT]] = {}
         """The last data that was seen of each server, and what followed from it."""
@@ -24,7 +24,7 @@ class Derived(Generic[ResultT]):
         """Return what follows from a server's data."""
         kept = self.kept.get(server_id)
         if kept is None or kept[0] is not data:
-            kept = self.kept[server_id] = data, self._work_out(data)
+            kept = self.kept[server_id] = data, self._work_out(server_id, data)
         return kept[1]
 
     def last(self, server_id: str) -> ResultT | None:
@@ -33,8 +33,10 @@ class Derived(Generic[ResultT]):
         return kept[1] if kept is not None else None
 
     def adopt(self, other: "Derived[ResultT]", server_ids: Iterable[str]) -> None:
-        """Take over what another one keeps of these servers."""
-        self.kept |= {server_id: other.kept[server_id] for server_id in server_ids if server_id in other.kept}
+        """Work out what follows from the data that another one has seen of these servers."""
+        for server_id in server_ids:
+            if (kept := other.kept.get(server_id)) is not None:
+                self.of(server_id, kept[0])
 
     def keep_only(self, server_ids: "set[str]") -> None:
         """Forget all other servers, with their data."""

@@ -153,7 +153,7 @@ class Explainer:
 
     async def _tool(self, question: Question) -> _Found:
         name = question.value
-        holders, tool, failures = await self.catalogue.holders(name)
+        holders, tool, besides = await self.catalogue.holders(name)
         refused = None
         if not holders:
             refused = f"no server lists the tool {name!r}"
@@ -164,7 +164,7 @@ class Explainer:
             ordered=self.router.preview(question, holders),
             because={info.server_id: "lists the tool" for info in holders},
             otherwise=f"does not list the tool {name!r}",
-            besides={server_id: f"its tools cannot be listed: {why}" for server_id, why in failures.items()},
+            besides=besides,
             refused=refused,
         )
 

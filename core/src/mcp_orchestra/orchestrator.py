@@ -44,6 +44,8 @@ class MCPOrchestrator(Questions):
         fail_fast: Overrides the configuration's ``fail_fast``.
         plugins: The plug-ins to use, instead of discovering the installed ones.
         tracer_provider: Where spans go; the application's global provider by default.
+        tool_pins: Whether the pin file that the configuration names is read and gone by. False is for a program that
+            writes that file: it sees all tools as they are.
     """
 
     def __init__(
@@ -54,10 +56,11 @@ class MCPOrchestrator(Questions):
         fail_fast: bool | None = None,
         plugins: "PluginManager | None" = None,
         tracer_provider: "TracerProvider | None" = None,
+        tool_pins: bool = True,
     ) -> None:
         if config_path is not None and config is not None:
             raise TypeError("give either config_path or config, not both")
-        self._source = Source.of(config_path if config is None else config)
+        self._source = Source.of(config_path if config is None else config, tool_pins=tool_pins)
         self._fail_fast = fail_fast
         self._plugins = plugins
         self._tracer_provider = tracer_provider
@@ -138,7 +141,7 @@ class MCPOrchestrator(Questions):
             MCPConnectionError: One of those servers failed, and the new configuration says to fail fast (the context
                 is as in ``initialize()``); or the orchestrator is closed. Nothing has changed.
         """
-        source = self._source if config is None else Source.of(config)
+        source = self._source if config is None else Source.of(config, tool_pins=self._source.tool_pins)
         return await self._life.change(lambda running: self._reload(source, running))
 
     async def close(self) -> None:
@@ -183,7 +186,8 @@ class MCPOrchestrator(Questions):
         """
         running = self._life.running
         connections = running.connections if running is not None else None
-        return describe(self._loaded, self._registry, connections, self._caches.current)
+        offers = running.catalogue.offers if running is not None else None
+        return describe(self._loaded, self._registry, connections, self._caches.current, offers)
 
     async def _ready(self) -> "Running":
         """Return what is running, initialising if nobody did; what was closed stays closed."""

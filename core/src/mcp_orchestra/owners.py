@@ -55,7 +55,7 @@ class Owners:
         self._ticket, self._registry_version = self.cache.grant(ticket, answers, counts=False), version
 
 
-def _uris_in(resources: Mapping[str, Any]) -> frozenset[str]:
+def _uris_in(_server_id: str, resources: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(uri for one in listed(resources) if isinstance(uri := one["uri"], str))
 
 

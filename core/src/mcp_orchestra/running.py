@@ -12,6 +12,7 @@ from mcp_orchestra.connection.changes import Change
 from mcp_orchestra.connections import Connections
 from mcp_orchestra.explaining import Explainer
 from mcp_orchestra.gathering import Gatherer
+from mcp_orchestra.offers import Offers
 from mcp_orchestra.owners import Owners
 from mcp_orchestra.prompting import Prompter
 from mcp_orchestra.reading import Reader
@@ -92,7 +93,12 @@ class Running:
             after: What was running before.
         """
         catalogue = Catalogue(
-            registry=registry, connections=connections, cache=cache, router=router, fail_fast=fail_fast
+            registry=registry,
+            connections=connections,
+            cache=cache,
+            router=router,
+            fail_fast=fail_fast,
+            offers=Offers(loaded.tool_pins, connections.redact),
         )
         reader = Reader(
             connections=connections,

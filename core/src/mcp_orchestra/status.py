@@ -11,6 +11,7 @@ from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 if TYPE_CHECKING:
     from mcp_orchestra.cache import ResourceCache
     from mcp_orchestra.connections import Connections
+    from mcp_orchestra.offers import Offers
     from mcp_orchestra.plugins import PluginInfo
 
 __all__ = ["describe", "describe_plugins", "describe_servers"]
@@ -21,7 +22,11 @@ _LONGEST_WARNING = 300
 
 
 def describe(
-    loaded: LoadedConfig | None, registry: MCPRegistry, connections: "Connections | None", cache: "ResourceCache | None"
+    loaded: LoadedConfig | None,
+    registry: MCPRegistry,
+    connections: "Connections | None",
+    cache: "ResourceCache | None",
+    offers: "Offers | None" = None,
 ) -> dict[str, Any]:
     """Return how things stand, as the document has it.
 
@@ -30,11 +35,12 @@ def describe(
         registry: Its servers.
         connections: The connections to them while it is running, else None.
         cache: The cache, if there is one.
+        offers: What the servers offer, while it is running.
     """
     servers: list[dict[str, Any]] = []
     if loaded is not None:
         redact = connections.redact if connections is not None else Redactor(loaded.secrets)
-        servers = describe_servers(registry, loaded.transports, connections, redact)
+        servers = describe_servers(registry, loaded.transports, connections, redact, offers)
     return {
         "initialized": connections is not None,
         "servers": servers,
@@ -48,11 +54,13 @@ def describe_servers(
     transports: Mapping[str, BoundTransport],
     connections: "Connections | None",
     redact: Redactor,
+    offers: "Offers | None" = None,
 ) -> list[dict[str, Any]]:
     """Return one description for each registered server, in priority order."""
     now = loop_time()
     return [
-        _describe(info, transports.get(info.server_id), connections, redact, now) for info in registry.get_all_servers()
+        _describe(info, transports.get(info.server_id), connections, redact, offers, now)
+        for info in registry.get_all_servers()
     ]
 
 
@@ -72,7 +80,12 @@ def describe_plugins(plugins: "Sequence[PluginInfo]") -> list[dict[str, Any]]:
 
 
 def _describe(
-    info: MCPServerInfo, bound: BoundTransport | None, connections: "Connections | None", redact: Redactor, now: float
+    info: MCPServerInfo,
+    bound: BoundTransport | None,
+    connections: "Connections | None",
+    redact: Redactor,
+    offers: "Offers | None",
+    now: float,
 ) -> dict[str, Any]:
     connection = connections.get(info.server_id) if connections is not None else None
     # Another thread may ask: what changes while we look is read once.
@@ -99,13 +112,21 @@ def _describe(
         "share": round(info.share, 3),
         "protocol_errors": 0,
         "warning": None,
+        "tools_not_as_pinned": {},
         "stderr": [],
     }
     if server_info is not None:
         described["server_version"] = redact(f"{server_info.name} {server_info.version}".strip())
+    warnings: list[str] = []
+    if offers is not None and (warning := offers.warning(info.server_id)) is not None:
+        warnings.append(warning)
+        wrong = offers.last(info.server_id).not_as_pinned
+        described["tools_not_as_pinned"] = {redact(name): why for name, why in wrong.items()}
     if connection is not None:
         described["protocol_errors"] = connection.diagnostics.protocol_errors
         if (warning := connection.diagnostics.warning) is not None:
-            described["warning"] = redact(warning)[:_LONGEST_WARNING]
+            warnings.append(warning)
         described["stderr"] = [redact(line) for line in connection.diagnostics.tail(_STDERR_LINES)]
+    if warnings:
+        described["warning"] = redact("; ".join(warnings))[:_LONGEST_WARNING]
     return described

@@ -37,7 +37,7 @@ class Templates:
     def __init__(self, connections: Connections, cache: ResourceCache) -> None:
         self._connections = connections
         self.cache = cache
-        self._parsed: Derived[list[UriTemplate]] = Derived(lambda data: parsed(_templates_in(data)))
+        self._parsed: Derived[list[UriTemplate]] = Derived(lambda _, data: parsed(_templates_in(data)))
         self._resting: dict[str, float] = {}
 
     async def matching(self, uri: str, servers: Sequence[MCPServerInfo]) -> set[str]:

@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from pathlib import Path
 
 from mcp_orchestra.config.difference import ReloadResult
 from mcp_orchestra.config.files import Stamp, stamp_of
@@ -15,6 +16,8 @@ from mcp_orchestra.orchestrator import MCPOrchestrator
 __all__ = ["auto_reload"]
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+_Stamps = tuple[Stamp | None, ...]
 
 _LOOK_SECONDS = 1.0
 """How often the file is looked at. It is loaded when it has changed and then looked the same twice: it may be being
@@ -32,9 +35,9 @@ async def auto_reload(
 
     Args:
         orchestrator: Whose configuration it is. It may be initialised before, within, or not at all.
-        on_change: Reload one to two seconds after the configuration file was changed or replaced, also if that was
-            before, but after it was loaded. Files that it takes
-            secrets from are not watched; send SIGHUP after changing them.
+        on_change: Reload one to two seconds after the configuration file, or the pin file that it names, was changed or
+            replaced, also if that was before, but after it was loaded. Files that it takes secrets from are not
+            watched; send SIGHUP after changing them.
         on_sighup: Reload on SIGHUP. Only the main thread of a POSIX process can; and a handler that the application
             has installed stays in place. In both cases one line of the log says that SIGHUP does not reload.
     """
@@ -50,22 +53,31 @@ async def auto_reload(
 
 async def _watch(orchestrator: MCPOrchestrator, told: asyncio.Event, *, on_change: bool) -> None:
     in_force: LoadedConfig | None = None
-    tried: Stamp | None = None
-    before: Stamp | None = None
+    tried: _Stamps = ()
+    before: _Stamps = ()
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS):
                 await told.wait()
         loaded = orchestrator._loaded  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         if loaded is not in_force:
-            in_force, tried = loaded, loaded.stamp if loaded is not None else None
-        path = orchestrator.config_path
-        now = await asyncio.to_thread(stamp_of, path) if path is not None else None
+            in_force, tried = loaded, tuple(_watched(loaded).values())
+        now = tuple([await asyncio.to_thread(stamp_of, path) for path in _watched(loaded)])
         if told.is_set() or (on_change and now != tried and now == before):
             told.clear()
             tried = now
             await _reload(orchestrator)
         before = now
+
+
+def _watched(loaded: LoadedConfig | None) -> dict[Path, Stamp | None]:
+    """Return the files of a configuration, as they looked when it was loaded."""
+    found: dict[Path, Stamp | None] = {}
+    if loaded is not None and loaded.path is not None:
+        found[loaded.path] = loaded.stamp
+    if loaded is not None and loaded.tool_pins is not None:
+        found[loaded.tool_pins.file] = loaded.tool_pins.stamp
+    return found
 
 
 async def _reload(orchestrator: MCPOrchestrator) -> None:

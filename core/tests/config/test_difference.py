@@ -33,6 +33,7 @@ def test_what_the_transport_is_given_takes_a_new_connection(load, changed):
         ("max_items: 7", ReloadResult(updated=("a",))),
         ("max_message_bytes: 2048", ReloadResult(changed=("a",))),
         ("resource_cache_ttl: 7", ReloadResult(unchanged=("a",))),
+        ("security: {allowed_networks: [10.0.0.0/8]}", ReloadResult(changed=("a",))),
     ],
 )
 def test_a_limit_for_all_is_one_of_each(load, limits, result):

@@ -11,6 +11,7 @@ ASSEMBLED = "tests/assembled"
 CONNECTION = "core/tests/connection"
 STDIO = "plugins/stdio/tests"
 BOUNDS = f"{ASSEMBLED}/test_bounds.py"
+PINS = f"{ASSEMBLED}/test_tool_pins.py"
 CANARIES = f"{ASSEMBLED}/test_canaries.py"
 CREDENTIALS = f"{ASSEMBLED}/test_credentials.py"
 GUARD = "core/tests/test_http_guard.py"
@@ -194,6 +195,7 @@ CONTENT = {
         "core/tests/test_catalogue.py::test_what_a_server_lists_twice_is_one_tool",
         f"{ASSEMBLED}/test_resources.py::test_s22_resources_that_share_a_name_are_kept_under_their_uris",
         f"{BOUNDS}::test_the_first_of_a_servers_tools_with_one_name_counts",
+        f"{BOUNDS}::test_tools_with_one_name_that_are_the_same_are_called_so",
     ],
     "same name on two servers": [
         f"{ASSEMBLED}/test_tools.py::test_tools_that_two_servers_share_are_prefixed_and_others_not",
@@ -201,6 +203,19 @@ CONTENT = {
     ],
     "Unicode/confusable names": [
         f"{HERE}/test_http_and_content.py::test_names_that_look_like_others_are_other_names_and_do_no_harm_in_messages",
+    ],
+    "tool poisoning / rug pull": [
+        f"{PINS}::test_a_tool_of_which_one_character_was_changed_is_hidden_and_says_why",
+        f"{PINS}::test_with_the_policy_warn_tools_that_are_not_as_pinned_are_reported_and_work",
+        f"{PINS}::test_a_tool_that_changes_while_connected_is_hidden_and_comes_back",
+        f"{PINS}::test_another_order_of_keys_is_no_change",
+        f"{PINS}::test_a_listing_that_another_process_cached_is_checked_like_a_fetched_one",
+        f"{PINS}::test_a_server_that_comes_back_with_another_tool_is_not_called",
+        f"{ASSEMBLED}/test_delivery.py::"
+        "test_a_call_in_a_forgotten_session_is_not_made_again_if_the_tool_is_another_one_now",
+        "core/tests/test_tool_digest.py::test_the_order_of_keys_does_not_matter_at_any_depth",
+        "core/tests/test_tool_digest.py::test_any_other_value_anywhere_gives_another_digest",
+        "plugins/cli/tests/test_pins.py::test_tools_are_looked_at_approved_changed_blocked_and_approved_again",
     ],
     "tool annotations": [
         f"{HERE}/test_http_and_content.py::test_a_tool_that_calls_itself_harmless_is_not_repeated_for_that",

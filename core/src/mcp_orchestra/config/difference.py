@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from mcp_orchestra.config.loaded import LoadedConfig
-from mcp_orchestra.config.models import LimitsConfig, OrchestrationConfig
+from mcp_orchestra.config.models import LimitsConfig, OrchestrationConfig, SecurityConfig
 from mcp_orchestra.errors import ConfigurationError
 
 __all__ = ["ReloadResult", "compare", "refuse_other_plugins", "same_cache_store"]
@@ -27,7 +27,9 @@ _ORCHESTRATION = frozenset(LimitsConfig.model_fields) | {
     "max_retries",
     "cache",
     "routing",
+    "security",
 }
+_PINS = frozenset({"tool_pins", "tool_pins_policy"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class ReloadResult:
     changed: tuple[str, ...] = ()
     """They are reached in another way, and got a new connection (or none, if they are disabled now)."""
     updated: tuple[str, ...] = ()
-    """They are described otherwise (name, priority, weight, domains, capabilities, limits), and nothing else."""
+    """They are described otherwise (name, priority, weight, domains, capabilities, limits, pinned tools), no more."""
     unchanged: tuple[str, ...] = ()
     """Nothing of them is different."""
     failed: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
@@ -115,9 +117,11 @@ def _connected_by(loaded: LoadedConfig, server_id: str) -> object:
         {name: getattr(config, name) for name in type(config).model_fields if name not in _SERVER},
         config.limits(orchestration).max_message_bytes,
         {name: getattr(orchestration, name) for name in OrchestrationConfig.model_fields if name not in _ORCHESTRATION},
+        {name: getattr(orchestration.security, name) for name in SecurityConfig.model_fields if name not in _PINS},
     )
 
 
 def _described_by(loaded: LoadedConfig, server_id: str) -> object:
-    config = loaded.config.mcp_servers[server_id]
-    return config, config.limits(loaded.config.orchestration)
+    config, pins = loaded.config.mcp_servers[server_id], loaded.tool_pins
+    approved = (pins.policy, pins.of(server_id)) if pins is not None else None
+    return config, config.limits(loaded.config.orchestration), approved

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mcp_orchestra.config.files import Stamp
 from mcp_orchestra.config.models import MCPConfig
+from mcp_orchestra.config.tool_pins import ToolPins
 from mcp_orchestra.errors import MCPOrchestratorException, PluginError
 from mcp_orchestra.stores import CacheStore
 from mcp_orchestra.types import CacheBackendSpec, RoutingPolicy, RoutingPolicySpec, TransportSpec
@@ -89,6 +90,8 @@ class LoadedConfig:
     """The transport of every server, the disabled ones included, by id."""
     cache_backend: BoundCacheBackend
     routing: BoundRouting
+    tool_pins: ToolPins | None = None
+    """The tools that were approved, if the configuration says so."""
     secrets: frozenset[str] = field(repr=False)
     """What must never be shown: what was put in for ``${…}``, headers, environment variables, passwords of URLs."""
     warnings: tuple[str, ...] = ()

@@ -15,13 +15,14 @@ from mcp_orchestra.config.commands import check_commands
 from mcp_orchestra.config.dialects import arrange, outline
 from mcp_orchestra.config.document import read_document
 from mcp_orchestra.config.expand import Expander
-from mcp_orchestra.config.files import stamp_of
+from mcp_orchestra.config.files import FileProblemError, stamp_of
 from mcp_orchestra.config.finding import CONFIG_VARIABLE, find_config
 from mcp_orchestra.config.loaded import BoundCacheBackend, BoundPolicy, BoundRouting, BoundTransport, LoadedConfig
 from mcp_orchestra.config.models import MCPConfig, MCPServerConfig, OrchestrationConfig, PluginsConfig
 from mcp_orchestra.config.names import check_id, check_names
 from mcp_orchestra.config.problems import Problems
 from mcp_orchestra.config.secret_values import literal_secrets, proxy_secrets, worth_hiding
+from mcp_orchestra.config.tool_pins import ToolPins, pin_path
 from mcp_orchestra.config.tree import Node, Path, kind_of, plain, show_key, show_path
 from mcp_orchestra.config.validate import validate
 from mcp_orchestra.suggest import did_you_mean
@@ -54,6 +55,7 @@ def load_config(
     *,
     plugins: "PluginManager | None" = None,
     environ: Mapping[str, str] | None = None,
+    tool_pins: bool = True,
 ) -> LoadedConfig:
     """Load and check a configuration file; nothing is opened or connected.
 
@@ -65,6 +67,7 @@ def load_config(
         plugins: The plug-ins to check against, as they are. Without them those installed are discovered, except for
             the ones that the file disables.
         environ: The environment variables for ``${…}``; those of the process by default.
+        tool_pins: Whether the pin file that it names is read and gone by.
 
     Raises:
         ConfigurationError: Anything is wrong. The message names every place (line, column and YAML path) and what was
@@ -96,15 +99,16 @@ def load_config(
     known = cache(Binder(plugins, problems).fields) if plugins is not None else None
     problems.root = arrange(parts, problems, warnings, expand, known)
     loaded = _check(problems, problems.root, section or PluginsConfig(), plugins, expander.resolved, warnings)
-    return replace(loaded, stamp=stamp)
+    return replace(loaded, stamp=stamp, tool_pins=_pins(loaded, problems) if tool_pins else None)
 
 
-def bind_config(config: MCPConfig, *, plugins: "PluginManager | None" = None) -> LoadedConfig:
+def bind_config(config: MCPConfig, *, plugins: "PluginManager | None" = None, tool_pins: bool = True) -> LoadedConfig:
     """Check a configuration that was made in Python, as `load_config` checks a file.
 
     Args:
         config: The configuration. Its values are taken as they are: ``${…}`` is not expanded.
         plugins: As for `load_config`.
+        tool_pins: Likewise.
 
     Raises:
         ConfigurationError: Anything is wrong; there are no lines and columns.
@@ -117,7 +121,8 @@ def bind_config(config: MCPConfig, *, plugins: "PluginManager | None" = None) ->
         server_id: {"transport": server.transport, "url": server.url, **(server.model_extra or {})}
         for server_id, server in config.mcp_servers.items()
     }
-    return _bind(config, values, problems, plugins or _discovered(config.plugins), set(), [])
+    loaded = _bind(config, values, problems, plugins or _discovered(config.plugins), set(), [])
+    return replace(loaded, tool_pins=_pins(loaded, problems)) if tool_pins else loaded
 
 
 def _check(
@@ -197,6 +202,25 @@ def _bind(
         warnings=(*warnings, *_unknown_domains(config), *_still_enabled(config, plugins)),
         plugins=plugins,
     )
+
+
+def _pins(loaded: LoadedConfig, problems: Problems) -> ToolPins | None:
+    """Return the tools that were approved, if the configuration names a file of them."""
+    security = loaded.config.orchestration.security
+    if security.tool_pins is None:
+        return None
+    file = pin_path(security.tool_pins, problems.file)
+    reason = ""
+    try:
+        return ToolPins.read(file, security.tool_pins_policy)
+    except FileProblemError as error:
+        reason = error.reason
+    problems.add(
+        ("orchestration", "security", "tool_pins"),
+        f"the file {file} {reason}; 'mcp-orchestra pins --write' writes it, after you have looked at the tools",
+    )
+    problems.raise_if_any()
+    raise AssertionError("a file that cannot be read is a problem")
 
 
 def _discovered(section: PluginsConfig) -> "PluginManager":

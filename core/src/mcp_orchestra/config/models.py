@@ -233,6 +233,11 @@ class SecurityConfig(_Model):
     allowed_commands: list[Annotated[str, AfterValidator(_checked_command)]] | None = None
     """The only programs that servers may be started with: names, or absolute paths, exactly as the servers'
     ``command`` has them. Without the list, any."""
+    tool_pins: str | None = Field(default=None, min_length=1)
+    """A file with the digests of the tools that were looked at and approved, as ``mcp-orchestra pins --write`` writes
+    it. A relative path starts at the configuration's folder. Without it every tool is taken as it is."""
+    tool_pins_policy: Literal["block", "warn"] = "block"
+    """What becomes of a tool that is new or changed since then: neither listed nor called, or only reported."""
 
 
 class OrchestrationConfig(LimitsConfig, SupervisionConfig):

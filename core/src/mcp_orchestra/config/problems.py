@@ -33,10 +33,12 @@ class Problems:
 
     Args:
         file: The file that is read; None for a configuration made in Python.
+        kind: What it is, for the beginning of a message.
     """
 
-    def __init__(self, file: pathlib.Path | None = None) -> None:
+    def __init__(self, file: pathlib.Path | None = None, *, kind: str = "Configuration file") -> None:
         self.file = file
+        self._kind = kind
         self.root: Node | None = None
         """The tree in the document's shape, by which ``add`` finds what the user wrote."""
         self._found: list[Problem] = []
@@ -88,7 +90,7 @@ class Problems:
 
     def _error(self) -> ConfigurationError:
         found = sorted(self._found, key=lambda problem: problem.mark or Mark(0, 0))
-        subject = f"Configuration file {self.file}" if self.file else "The configuration"
+        subject = f"{self._kind} {self.file}" if self.file else "The configuration"
         if len(found) == 1:
             only = found[0]
             message = f"{subject}{', ' if only.mark else ': '}{only}"

@@ -21,19 +21,25 @@ class Source:
 
     path: pathlib.Path | None = None
     config: MCPConfig | None = None
+    tool_pins: bool = True
+    """Whether the pin file that it names is read and gone by."""
 
     @classmethod
-    def of(cls, given: "MCPConfig | pathlib.Path | str | None") -> Self:
+    def of(cls, given: "MCPConfig | pathlib.Path | str | None", *, tool_pins: bool = True) -> Self:
         """Return the source that somebody names.
+
+        Args:
+            given: The source; None is the file that is found.
+            tool_pins: As for the class.
 
         Raises:
             TypeError: It is none.
         """
         if given is None:
-            return cls()
+            return cls(tool_pins=tool_pins)
         if isinstance(given, MCPConfig):
-            return cls(config=given)
-        return cls(path=pathlib.Path(given))
+            return cls(config=given, tool_pins=tool_pins)
+        return cls(path=pathlib.Path(given), tool_pins=tool_pins)
 
     def load(self, plugins: "PluginManager | None") -> LoadedConfig:
         """Load and check the configuration.
@@ -46,8 +52,8 @@ class Source:
         """
         if self.config is not None:
             # A copy, so that what is in force can be compared with what its owner has made of it since.
-            return bind_config(self.config.model_copy(deep=True), plugins=plugins)
-        return load_config(self.path, plugins=plugins)
+            return bind_config(self.config.model_copy(deep=True), plugins=plugins, tool_pins=self.tool_pins)
+        return load_config(self.path, plugins=plugins, tool_pins=self.tool_pins)
 
     def file(self) -> pathlib.Path | None:
         """Return the file, or None for a configuration made in Python.

@@ -23,6 +23,7 @@ from mcp_orchestra.connection.paging import (
     learn_tools,
     validated,
 )
+from mcp_orchestra.connection.tools import without_namesakes
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, ResourceFetchError, ToolCallError
 from mcp_orchestra.inputs import checked_object, checked_seconds, checked_text, checked_texts
 from mcp_orchestra.redaction import Redactor
@@ -140,12 +141,10 @@ class ServerClient:
         """Return all tools together with how long they are fresh."""
         await self._fetching("tools", TOOLS.method)
         found = await self._collect(TOOLS)
-        by_name: dict[str, types.Tool] = {}
-        for tool in found.items:
-            by_name.setdefault(tool.name, tool)
-        if twice := len(found.items) - len(by_name):
-            self._note("tools/list names a tool twice; the first counts", times=twice)
-        found.items = list(by_name.values())
+        items, namesakes = without_namesakes(found.items)
+        if namesakes is not None:
+            self._note(self._redact(namesakes), times=len(found.items) - len(items))
+        found.items = items
         if (client := self._connection.current) is not None:
             found.items = await learn_tools(client, found.items)
             self._listed = client
@@ -173,7 +172,12 @@ class ServerClient:
         return await self._ask("prompts/get", name, lambda client: client.get_prompt(name, given))
 
     async def call_tool(
-        self, name: str, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = None
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        approve: Callable[[], Awaitable[None]] | None = None,
     ) -> types.CallToolResult:
         """Call a tool, once: a call that may have been delivered is never repeated.
 
@@ -181,6 +185,7 @@ class ServerClient:
             name: The tool's name at this server.
             arguments: Its arguments.
             timeout: Seconds to wait for its result; the server's ``request_timeout`` by default.
+            approve: Awaited before the call is sent over a connection; raises what keeps it from being sent.
 
         Returns:
             The result; a failure that the tool itself reports has ``is_error`` set.
@@ -203,7 +208,9 @@ class ServerClient:
                 await learn_tools(client, [types.Tool(name=name, input_schema={})])  # nor for one that is not listed
             return await paging.call(client, name, given, timeout)
 
-        result = await self._ask("tools/call", name, call, timeout)
+        if approve is not None:
+            await approve()
+        result = await self._ask("tools/call", name, call, timeout, again=approve)
         return self._told(result) if result.is_error else result
 
     async def _fetching(self, change: Change, method: str) -> None:
@@ -244,6 +251,8 @@ class ServerClient:
         target: str | None,
         request: Callable[["Client"], Awaitable[ResultT]],
         timeout: float | None = None,
+        *,
+        again: Callable[[], Awaitable[None]] | None = None,
     ) -> ResultT:
         seconds = timeout if timeout is not None else self._connection.request_timeout
         with self._telemetry.span(method, server=self._connection.server_id, target=target):
@@ -253,6 +262,8 @@ class ServerClient:
             forgotten = isinstance(outcome, Fault) and outcome.cause == "session"
             # It was refused before anything ran: with a new session the request may be repeated.
             if forgotten and await self._connection.revive(deadline - clock()):
+                if again is not None:
+                    await again()
                 outcome = await self._once(method, request, deadline - clock())
             if isinstance(outcome, Fault):
                 raise self._error(method, target, outcome) from self._shown(outcome)

@@ -80,6 +80,8 @@ class ScriptedServer:
         self.tools: list[str] = list(tools)
         self.templates: list[str] = list(templates)
         self.prompts: dict[str, str] = dict(prompts or {})
+        self.tool_fields: dict[str, dict[str, Any]] = {}
+        """Fields of its tools that are others than usual, by name: ``{"echo": {"description": "…"}}``."""
         self.page_size = page_size
         self.delay = delay
         self.requests: Counter[str] = Counter()
@@ -215,7 +217,14 @@ class ScriptedServer:
     async def _list_tools(self, _ctx: Any, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         self.requests["tools/list"] += 1
         items = [
-            types.Tool(name=name, description=f"{name} of {self.name}", input_schema=_SCHEMAS.get(name, _TEXT))
+            types.Tool.model_validate(
+                {
+                    "name": name,
+                    "description": f"{name} of {self.name}",
+                    "input_schema": _SCHEMAS.get(name, _TEXT),
+                    **self.tool_fields.get(name, {}),
+                }
+            )
             for name in self.tools
         ]
         page, cursor = self._page(items, params)

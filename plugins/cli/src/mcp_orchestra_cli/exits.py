@@ -30,6 +30,8 @@ class ExitCode(IntEnum):
     """There is no such resource, tool or cache entry, or it could not be had."""
     TOOL_ERROR = 5
     """The tool ran and reported an error."""
+    NOT_AS_PINNED = 6
+    """Tools are not as they were approved (``pins``)."""
     INTERRUPTED = 130
     """Ctrl-C; other signals end with 128 + their number."""
     BROKEN_PIPE = 141
@@ -44,6 +46,7 @@ Exit codes:
   3  no server available, a connection failed, or the cache cannot be reached
   4  resource, tool or cache entry not found, or not to be had
   5  the tool reported an error
+  6  tools are not as they were approved
   130 interrupted, 141 the reader of the output left, 143 terminated"""
 
 _BY_ERROR: tuple[tuple[type[Exception], ExitCode], ...] = (

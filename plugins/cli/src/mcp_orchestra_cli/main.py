@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mcp_orchestra_cli.commands import call, check, demo, explain, init, plugins, read, resources, status, tools
+from mcp_orchestra_cli.commands import call, check, demo, explain, init, pins, plugins, read, resources, status, tools
 from mcp_orchestra_cli.commands.cache import build_cache
 from mcp_orchestra_cli.exits import EXIT_CODES_HELP, ExitCode
 from mcp_orchestra_cli.failures import UsageError
@@ -27,6 +27,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "tools": tools.tools,
     "call": call.call,
     "explain": explain.explain,
+    "pins": pins.pins,
     "plugins": plugins.plugins,
 }
 

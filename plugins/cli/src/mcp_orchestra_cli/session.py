@@ -21,7 +21,7 @@ __all__ = ["connect", "connected", "is_available", "orchestrator_of", "server_co
 
 @asynccontextmanager
 async def orchestrator_of(
-    call: Invocation, plugins: "PluginManager | None" = None
+    call: Invocation, plugins: "PluginManager | None" = None, *, tool_pins: bool = True
 ) -> "AsyncGenerator[MCPOrchestrator]":
     """Load the configuration and yield an orchestrator that is closed on every way out.
 
@@ -30,6 +30,7 @@ async def orchestrator_of(
     Args:
         call: The command.
         plugins: The plug-ins, where they have been looked for already.
+        tool_pins: Whether the pin file that the configuration names is read and gone by.
 
     Raises:
         ConfigurationError: The configuration is missing or invalid.
@@ -37,7 +38,7 @@ async def orchestrator_of(
     with call.screen.progress("Loading"):
         from mcp_orchestra.orchestrator import MCPOrchestrator
 
-        orchestrator = MCPOrchestrator(call.settings.config, fail_fast=False, plugins=plugins)
+        orchestrator = MCPOrchestrator(call.settings.config, fail_fast=False, plugins=plugins, tool_pins=tool_pins)
         orchestrator.load_configuration()
         call.raise_log_level()
         import_module("mcp_orchestra.running")  # takes most of a second, which is no server's fault

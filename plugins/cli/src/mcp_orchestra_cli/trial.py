@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,7 +30,8 @@ async def try_servers(call: Invocation) -> dict[str, dict[str, Any]]:
     """Connect every server and return what came of it, by id.
 
     Each has ``state``, ``connected``, ``protocol_version``, ``server_version``, ``seconds`` (until connected), the
-    numbers of ``resources`` and ``tools``, ``error``, ``hint`` (what to do about it) and ``stderr`` (last lines).
+    numbers of ``resources`` and ``tools``, ``tools_not_as_pinned`` (name to why), ``error``,
+    ``hint`` (what to do about it) and ``stderr`` (last lines).
     """
     async with orchestrator_of(call) as orchestrator:
         config = orchestrator.config
@@ -38,6 +40,10 @@ async def try_servers(call: Invocation) -> dict[str, dict[str, Any]]:
         started = datetime.now(UTC)
         status = await connect(call, orchestrator)
         with call.screen.progress("Asking what they offer"):
+            if status["initialized"] and config is not None and config.orchestration.security.tool_pins is not None:
+                with suppress(MCPOrchestratorException):  # whatever else is wrong is found below
+                    await orchestrator.list_tools()
+                status = orchestrator.get_status()
             return {
                 server["id"]: found
                 for server, found in zip(
@@ -56,6 +62,7 @@ async def try_servers(call: Invocation) -> dict[str, dict[str, Any]]:
 async def _offer(server: dict[str, Any], info: Any, started: datetime) -> dict[str, Any]:
     found: dict[str, Any] = {
         **{key: server[key] for key in ("state", "connected", "protocol_version", "server_version", "error")},
+        "tools_not_as_pinned": server["tools_not_as_pinned"],
         "seconds": None,
         "resources": None,
         "tools": None,

@@ -98,6 +98,8 @@ class ServerStatus(BaseModel):
     """Seconds that its last answer took."""
     protocol_errors: int = 0
     """How often it said something that the protocol does not allow."""
+    tools_not_as_pinned: dict[str, str] = {}
+    """``changed`` or ``new`` for each tool that is not as it was approved, if tools are pinned."""
     peak_latency: float | None = None
     """Seconds that its answers take, smoothed: follows a slower one at once and faster ones slowly."""
     in_flight: int = 0

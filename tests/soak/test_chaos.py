@@ -97,6 +97,8 @@ class Asker:
             kind = self.chance.choices(list(kinds), list(kinds.values()))[0]
             name, question = kind()
             await self.ask(name, question, ends=ends, is_call_right=kind != self.wrong_call)
+            if not self.orchestrator.get_status()["initialized"]:
+                await asyncio.sleep(0.1)  # what is closed has one answer, and that at once
 
     async def live(self, ends: float) -> None:
         while asyncio.get_running_loop().time() < ends:

@@ -9,7 +9,8 @@ from mcp_orchestra.cache import Fetched, ResourceCache, resources_key
 from mcp_orchestra.catalogue import Catalogue
 from mcp_orchestra.config.models import MCPServerConfig
 from mcp_orchestra.connection.listing import Listing
-from mcp_orchestra.errors import MCPOrchestratorException, ResourceFetchError
+from mcp_orchestra.connection.tools import facts_of
+from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, ResourceFetchError
 from mcp_orchestra.explaining import Explainer
 from mcp_orchestra.gathering import Gatherer
 from mcp_orchestra.owners import Owners
@@ -43,7 +44,8 @@ class Server:
     request_timeout = 5.0
     current = None
 
-    def __init__(self, server_id, server, asked, *, fails):
+    def __init__(self, registry, server_id, server, asked, *, fails):
+        self.registry = registry
         self.server_id = server_id
         self.server = server
         self.asked = asked
@@ -57,6 +59,9 @@ class Server:
         pass
 
     def answer(self):
+        info = self.registry.get_server(self.server_id)
+        if info.state == "degraded" or (info.state == "circuit_open" and not self.registry.is_last(info)):
+            raise MCPConnectionError("it is left alone", {"cause": "busy", "delivered": "no"})
         self.asked.append(self.server_id)
         if self.fails:
             raise ResourceFetchError("no", {"cause": "refused", "delivered": "no"})
@@ -72,7 +77,7 @@ class Server:
     async def read_resource(self, _uri):
         return self.answer()
 
-    async def call_tool(self, _name, _arguments, *, timeout):
+    async def call_tool(self, _name, _arguments, *, timeout, approve):
         return self.answer()
 
 
@@ -148,14 +153,15 @@ def test_who_is_said_to_answer_answers_and_who_is_said_to_be_asked_is_asked(kind
         connections = Connections()
         for number, server in enumerate(servers):
             # That a server declares a capability does not say that it has a tool: here it does.
-            known = {**server, "has the tool": True} if kind == "capability" else server
+            has = {"has the tool": True, "is known to have it": True}
+            known = {**server, **has} if kind == "capability" else server
             register(registry, cache, f"s{number}", known)
-            connections[f"s{number}"] = Server(f"s{number}", known, asked, fails=fail)
+            connections[f"s{number}"] = Server(registry, f"s{number}", known, asked, fails=fail)
         common = {"registry": registry, "connections": connections, "cache": cache, "router": router}
         gatherer, catalogue = Gatherer(**common, fail_fast=False), Catalogue(**common, fail_fast=False)
         for server_id, server in connections.items():
             if server.server["is known to have it"]:
-                catalogue.names.of(server_id, {"tools": [{"name": "t"}]})
+                catalogue.offers.of(server_id, {"tools": [facts_of(Tool(name="t", input_schema={}))]})
         reader = Reader(
             connections=connections,
             router=router,

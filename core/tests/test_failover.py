@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp_orchestra.config.models import MCPServerConfig
 from mcp_orchestra.errors import MCPConnectionError, ResourceFetchError, ToolCallError, ToolNotFoundError
-from mcp_orchestra.failover import Failover, attempt_of, may_ask_another, why_unusable
+from mcp_orchestra.failover import Failover, attempt_of, in_words, may_ask_another, unusable, why_unusable
 from mcp_orchestra.registry import MCPRegistry
 
 # What came back, and whether another server may be asked: for a read, for a read from its owner, for a call, for a call
@@ -135,3 +135,62 @@ def test_s16_that_the_orchestrator_was_closed_is_no_failure_of_a_server():
     with pytest.raises(MCPConnectionError, match="was closed"):
         asyncio.run(failover.ask(registered("a", "b"), request, lambda _: "read"))
     assert (asked, failover.attempts) == (["a"], [])
+
+
+def test_s24_who_was_passed_over_may_be_asked_later_and_is_then_named_once():
+    candidates = registered("a", "b", b="backing_off")
+    failover, asked = Failover(), []
+
+    async def request(info):
+        if not info.usable:
+            return
+        asked.append(info.server_id)
+        raise ResourceFetchError("no answer", {"cause": "timeout", "delivered": "maybe"})
+
+    assert not failover.may_go_on  # nobody is left whom it could be put to
+    asyncio.run(failover.ask(candidates, request, lambda _: "read"))
+    assert failover.may_go_on
+    candidates[1].connected, candidates[1].state = True, "ready"
+    asyncio.run(failover.ask(candidates, request, lambda _: "read"))
+    assert asked == ["a", "b"]
+    assert [attempt["server_id"] for attempt in failover.attempts] == ["a", "b"]
+    assert "passed_over" not in failover.facts()
+    assert not failover.may_go_on
+
+
+def test_s24_who_was_passed_over_is_not_asked_any_more_once_an_answer_has_ended_the_question():
+    candidates = registered("down", "a", down="backing_off")
+
+    async def request(info):
+        if not info.usable:
+            return
+        raise ToolCallError("half done", {"cause": "timeout", "delivered": "maybe"})
+
+    failover = Failover()
+    asyncio.run(failover.ask(candidates, request, lambda _: "call"))
+    assert failover.passed_over.keys() == {"down"}
+    assert not failover.may_go_on
+
+
+def test_why_a_server_is_not_asked_is_what_the_registry_knows():
+    registry = MCPRegistry()
+    for server_id in ("off", "open", "busy", "well"):
+        registry.register_server(server_id, MCPServerConfig(name=server_id, enabled=server_id != "off"))
+        registry.mark_connected(server_id, object())
+    registry.mark_disconnected("off", None, state="disabled")
+    registry.mark_condition("open", "circuit_open", "no answer within 3 s")
+    registry.mark_condition("busy", "degraded", "it asked to be left alone", retry_at=float("inf"))
+    servers = registry.get_all_servers()
+    assert (
+        in_words(unusable(servers))
+        == " (off: disabled; open: its circuit is open: no answer within 3 s; busy: it asked to be left alone)"
+    )
+    assert in_words(unusable(servers[-1:])) == ""
+
+
+@pytest.mark.parametrize(("count", "end"), [(5, "s4: disabled)"), (6, "s4: disabled; and 1 more)")])
+def test_a_message_names_five_servers_at_most(count, end):
+    registry = MCPRegistry()
+    for number in range(count):
+        registry.register_server(f"s{number}", MCPServerConfig(name=f"s{number}", enabled=False))
+    assert in_words(unusable(registry.get_all_servers())).endswith(end)

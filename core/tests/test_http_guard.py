@@ -13,6 +13,7 @@ from mcp_orchestra.errors import MCPConnectionError
 from mcp_orchestra.http import HttpOptions, connect_tcp, http_client
 from mcp_orchestra.http.carrier import carrier
 from mcp_orchestra.http.failures import NotSentError, connection_failed
+from mcp_orchestra.http.guard import GuardedProxy, _first, connect
 from mcp_orchestra.testing.raw_http import RawServer, raw_answer
 from mcp_orchestra.types import Endpoint
 
@@ -219,10 +220,50 @@ async def test_all_addresses_that_fail_are_one_failure_with_its_reason():
     assert connection_failed(caught.value, "http://127.0.0.1:1/").context["cause"] == "refused"
 
 
+async def test_of_two_connections_that_are_made_at_the_same_time_one_is_closed():
+    class Stream:
+        closed = False
+
+        async def aclose(self):
+            self.closed = True
+
+    made = []
+    both = anyio.Event()
+
+    async def attempt(address):
+        stream = Stream()
+        made.append(stream)
+        if len(made) == 2:
+            both.set()
+        with anyio.CancelScope(shield=True):  # made before the news that it is not needed
+            await both.wait()
+        return stream
+
+    with anyio.fail_after(5):
+        taken = await _first(["192.0.2.1", "192.0.2.2"], attempt)
+    assert len(made) == 2
+    assert [stream for stream in made if not stream.closed] == [taken]
+
+
+async def test_addresses_that_all_fail_are_one_failure_that_has_each():
+    async def attempt(address):
+        raise OSError(address)
+
+    with anyio.fail_after(5), pytest.raises(OSError, match="no address can be connected to") as caught:
+        await _first(["192.0.2.1", "192.0.2.2"], attempt)
+    assert isinstance(caught.value.__cause__, ExceptionGroup)
+    assert [str(error) for error in caught.value.__cause__.exceptions] == ["192.0.2.1", "192.0.2.2"]
+
+
 async def test_a_name_that_nobody_knows_is_said_to_be_that():
     with pytest.raises(httpx2.ConnectError) as caught:
         await get("http://nowhere.invalid/", AddressRules())
     assert connection_failed(caught.value, "http://nowhere.invalid/").context["cause"] == "dns"
+
+
+async def test_what_cannot_be_a_name_is_a_failure_to_connect():
+    with pytest.raises(OSError, match="not a host name"):
+        await connect(AddressRules(), "\udcff", 80)
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
@@ -256,3 +297,26 @@ async def test_through_a_proxy_literal_addresses_are_refused_and_names_are_the_p
         own.configured("http://127.0.0.1:9/mcp")
         assert (await get("http://127.0.0.1:9/mcp", own)).text == "from the proxy"
     assert len(proxy.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked", "passes"),
+    [
+        ("https://10.0.0.1/mcp", "https://10.0.0.1/token", True),
+        ("https://10.0.0.1/mcp", "https://10.0.0.1:443/token", True),
+        ("https://10.0.0.1/mcp", "http://10.0.0.1/token", False),
+        ("https://10.0.0.1:8443/mcp", "https://10.0.0.1/token", False),
+        ("http://10.0.0.1/mcp", "http://10.0.0.1/token", True),
+        ("http://10.0.0.1:8080/mcp", "http://10.0.0.1/token", False),
+    ],
+)
+async def test_through_a_proxy_the_port_of_an_address_is_that_of_its_scheme(configured: str, asked: str, passes: bool):
+    rules = AddressRules()
+    rules.configured(configured)
+    proxied = GuardedProxy(httpx2.MockTransport(lambda request: httpx2.Response(204)), rules)
+    request = httpx2.Request("GET", asked)
+    if passes:
+        assert (await proxied.handle_async_request(request)).status_code == 204
+    else:
+        with pytest.raises(NotSentError, match="blocked address"):
+            await proxied.handle_async_request(request)

@@ -67,6 +67,21 @@ async def test_what_is_cached_dropped_or_registered_is_known_at_once():
     assert await owners.of("x://2") == {"b"}
 
 
+async def test_the_index_is_rebuilt_only_when_somebody_lists_something_else():
+    owners, registry, cache = owners_over(Store(), "a", "b")
+    assert await owners.of("x://1") == set()
+    cache.set(resources_key("a"), listing("x://1"))
+    assert await owners.of("x://1") == {"a"}
+    index = owners._by_uri
+    registry.mark_connected("b", object())
+    cache.set("something else", {})
+    assert await owners.of("x://1") == {"a"}
+    assert owners._by_uri is index
+    cache.invalidate(resources_key("a"))
+    assert await owners.of("x://1") == set()
+    assert owners._uris.kept == {}
+
+
 async def test_whatever_somebody_put_under_a_servers_key_does_no_harm():
     owners, _, cache = owners_over(Store(), "a")
     cache.set(resources_key("a"), {"x": 1, "y": {"name": "no uri"}, "z": {"uri": ["x://1"]}, "w": {"uri": "x://1"}})

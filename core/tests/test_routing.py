@@ -90,6 +90,11 @@ def test_servers_are_asked_in_the_order_of_the_policy(data):
     assert Router(policy).order(DOMAIN, asked) == wanted
 
 
+def test_a_policy_may_return_candidates_of_its_own_that_are_equal():
+    policy = Policy(lambda question, candidates: [replace(one) for one in candidates[::-1]])
+    assert ids(Router(policy).order(DOMAIN, [server("a", 0), server("b", 1)])) == ["b", "a"]
+
+
 @settings(deadline=None)  # a busy machine is no fault
 @given(servers(at_least=2), st.sampled_from(sorted(MISBEHAVING)))
 def test_a_misbehaving_policy_is_overruled_by_priority_and_position(given_servers, fault):

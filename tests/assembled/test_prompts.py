@@ -1,7 +1,11 @@
 """The prompts of many servers, and failover among those that have one."""
 
+import asyncio
+
 import pytest
 from mcp_orchestra import MCPConnectionError, MCPOrchestratorException, NoMCPAvailableError, UnknownServerError
+from mcp_orchestra.connection.backoff import Backoff
+from mcp_orchestra.testing.faults import FaultProxy
 from mcp_orchestra.testing.servers import ScriptedServer, ServerProcess
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +78,29 @@ async def test_the_next_server_gives_a_prompt_when_one_fails_or_is_gone(configur
             await orchestrator.get_prompt("greet", server="failing")
 
 
+async def test_s24_a_prompt_of_a_server_that_was_down_is_had_at_once_when_that_is_back(
+    configure, serving, until, monkeypatch
+):
+    """Although another server, which never had it, says that there is no such prompt."""
+    monkeypatch.setattr(Backoff, "next", lambda self: 30.0)
+    owner = await serving(ScriptedServer("owner", prompts={"greet": "hello"}))
+    other = await serving(ScriptedServer("other", prompts={}))
+    async with asyncio.timeout(20), FaultProxy(owner["url"]) as proxy:
+        orchestrator = configure({"owner": {**owner, "url": proxy.url}, "other": other})
+        assert text(await orchestrator.get_prompt("greet")) == "owner: hello"
+        await proxy.refuse()
+        proxy.reset()
+        await until(lambda: orchestrator.registry.get_server("owner").state == "backing_off")
+        with pytest.raises(MCPConnectionError) as caught:
+            await orchestrator.get_prompt("greet")
+        assert "other: " not in caught.value.message
+        assert "Unknown prompt" in caught.value.message
+        assert "owner: not connected (backing_off)" in caught.value.message
+        assert caught.value.context["passed_over"].keys() == {"owner"}
+        await proxy.heal()
+        assert text(await orchestrator.get_prompt("greet")) == "owner: hello"
+
+
 async def test_a_prompt_that_nobody_has_is_an_error_that_names_everybody_asked(three):
     orchestrator, servers = three
     with pytest.raises(MCPConnectionError, match="no server could give the prompt 'none'") as caught:
@@ -83,7 +110,7 @@ async def test_a_prompt_that_nobody_has_is_an_error_that_names_everybody_asked(t
     with pytest.raises(MCPConnectionError, match="Unknown prompt") as caught:
         await orchestrator.get_prompt("none", server="b")
     assert len(caught.value.context["attempts"]) == 1
-    with pytest.raises(NoMCPAvailableError, match="that could give the prompt 'greet'"):
+    with pytest.raises(NoMCPAvailableError, match="declares what is asked for"):
         await orchestrator.get_prompt("greet", domain="nobody's")
 
 

@@ -72,8 +72,8 @@ async def test_questions_and_calls_are_spans_with_their_outcome(configure, servi
         (span.name, span.attributes["error.type"]) for span in spans if span.status.status_code is StatusCode.ERROR
     }
     assert ("orchestrate domain", "NoMCPAvailableError") in failed
-    assert ("orchestrate tools/call", "-32001") in failed
-    assert ("orchestrate call", "-32001") in failed
+    assert ("orchestrate tools/call", "timeout") in failed
+    assert ("orchestrate call", "timeout") in failed
     assert "a secret" not in "".join(span.to_json() for span in spans)
 
 

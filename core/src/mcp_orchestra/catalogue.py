@@ -23,14 +23,14 @@ from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import (
     MCPConnectionError,
     MCPOrchestratorException,
-    NoMCPAvailableError,
     ToolCallError,
     ToolNotFoundError,
 )
-from mcp_orchestra.failover import Failover, Purpose, why_unusable
+from mcp_orchestra.failover import Failover, Purpose, in_words, unusable, why_unusable
 from mcp_orchestra.offers import Offers, tools_in
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
+from mcp_orchestra.selection import none_fits
 from mcp_orchestra.tasks import run_all
 from mcp_orchestra.types import Question
 
@@ -114,7 +114,7 @@ class Catalogue:
         """
         servers = self.registry.get_available_servers()
         if not servers:
-            raise NoMCPAvailableError("no server is connected", {"servers": dict(self.connections.states())})
+            raise self.connections.none_available()
         listed = await self._listed(servers)
         if listed.failures and self.fail_fast:
             raise next(iter(listed.failures.values()))
@@ -144,13 +144,18 @@ class Catalogue:
                 servers = wanted
             else:
                 tool = name  # another server was named: this is a tool of its own that looks like a prefixed one
+        if not servers:
+            raise ToolNotFoundError(none_fits(question), {"tool": name, "delivered": "no", "near": []})
         try:
             async with asyncio.timeout(timeout):
                 candidates, tool = await self._offering(name, tool, servers)
         except TimeoutError:
             raise _not_found_in_time(name, timeout) from None
         if question is not None:
-            candidates = self.router.order(question, candidates)
+            # In its turn among all that have the tool: one that is down for a while does not change whose turn it is.
+            offering = {info.server_id for info in candidates}
+            having = [info for info in servers if info.server_id in offering or tool in self.claim(info)]
+            candidates = [info for info in self.router.order(question, having) if info.server_id in offering]
         else:
             self._refuse_ambiguous(name, tool, candidates, servers)
         failover = Failover()
@@ -173,8 +178,7 @@ class Catalogue:
             return result
         if (error := failover.error) is None:
             raise AssertionError("a tool is offered by one server at least, which was asked")
-        absent = {info.server_id: why for info in servers if tool in self.claim(info) and (why := why_unusable(info))}
-        failover.passed_over = {**absent, **failover.passed_over}
+        failover.pass_over(info for info in servers if tool in self.claim(info))
         error.context.update(failover.facts())
         raise error
 
@@ -192,8 +196,13 @@ class Catalogue:
         for info in servers:
             listed.names.setdefault(info.server_id, self.claim(info))
         found, own = listed.having((tool, name), servers)
-        why = {key: f"its tools cannot be listed: {error.message}" for key, error in listed.failures.items()}
-        return found, own, {**why, **self.offers.refusals(servers, (tool, name))}
+        unlisted = {
+            info.server_id: why_unusable(info) or "it is not started yet"
+            for info in servers
+            if not (info.connected or self.offers.known(info.server_id))
+        } | {server_id: error.message for server_id, error in listed.failures.items()}
+        why = {server_id: f"its tools cannot be listed: {reason}" for server_id, reason in unlisted.items()}
+        return found, own, why | self.offers.refusals(servers, (tool, name))
 
     def full_name(self, info: MCPServerInfo, tool: str) -> str:
         """Return the name of a server's tool that is no other one's."""
@@ -250,7 +259,7 @@ class Catalogue:
         self.offers.refuse(name, servers, names)
         if absent or (servers and not reachable):
             raise ToolCallError(
-                f"no server that could have the tool {name!r} is connected",
+                f"no server that could have the tool {name!r} is connected{in_words(unusable(absent or servers))}",
                 {"tool": name, "delivered": "no", "cause": "lost", "servers": dict(self.connections.states())},
             )
         if listed.failures:
@@ -263,7 +272,8 @@ class Catalogue:
         near = get_close_matches(name, known, n=3)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ToolNotFoundError(
-            f"no connected server offers the tool {name!r}{hint}", {"tool": name, "delivered": "no", "near": near}
+            f"no connected server offers the tool {name!r}{hint}{in_words(unusable(servers))}",
+            {"tool": name, "delivered": "no", "near": near},
         )
 
     async def _approve(self, info: MCPServerInfo, tool: str, timeout: float | None) -> None:

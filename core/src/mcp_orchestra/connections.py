@@ -14,6 +14,7 @@ from mcp_orchestra.connection.changes import Change
 from mcp_orchestra.connection.owner import Connection, ConnectionServices
 from mcp_orchestra.connection.spawning import Spawning
 from mcp_orchestra.errors import MCPConnectionError, NoMCPAvailableError
+from mcp_orchestra.failover import in_words, unusable
 from mcp_orchestra.redaction import Redactor
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.tasks import run_all
@@ -159,6 +160,11 @@ class Connections:
         """Make planned attempts to reconnect these servers now, and return whether any is connected after it."""
         found = [self._by_id[info.server_id] for info in servers if info.server_id in self._by_id]
         return any(await run_all(connection.revive(REVIVE_SECONDS) for connection in found))
+
+    def none_available(self) -> NoMCPAvailableError:
+        """Return the error for a question to everybody while nobody is there."""
+        why = in_words(unusable(self._registry.get_all_servers()))
+        return NoMCPAvailableError(f"no server is connected{why}", {"servers": dict(self.states())})
 
     def states(self) -> Mapping[str, Mapping[str, str | None]]:
         """Return each server's state and error, for error contexts."""

@@ -101,7 +101,7 @@ class Explainer:
             for info in self.registry.get_all_servers()
             if info.server_id not in found.because or not (info.usable or info.server_id in found.copies)
         }
-        answers, why = _who_answers(found)
+        answers, why = self._who_answers(found)
         by_domain = self.domains.get(question.value) if question.kind == "domain" else None
         return Explanation(
             question=question,
@@ -168,26 +168,28 @@ class Explainer:
             refused=refused,
         )
 
+    def _who_answers(self, found: _Found) -> tuple[str | None, str]:
+        if found.refused is not None:
+            return None, found.refused
+        for info in found.ordered:
+            if info.server_id in found.copies:
+                return info.server_id, "the first that has a cached copy or can be asked: it has a copy"
+            if info.usable:
+                return info.server_id, f"the first in this order that can be asked: {found.because[info.server_id]}"
+        for info in found.ordered:
+            if info.state == "circuit_open" and self.registry.is_last(info):
+                return info.server_id, "the last resort: its circuit is open, but nobody else is left"
+        return (
+            None,
+            "none of the candidates can be asked; the question would first have planned attempts to connect made",
+        )
+
 
 def _why_left_out(info: MCPServerInfo, found: _Found) -> str:
     unusable = why_unusable(info)
     if unusable is not None and (info.server_id in found.because or not info.config.enabled):
         return unusable
     return found.besides.get(info.server_id, found.otherwise)
-
-
-def _who_answers(found: _Found) -> tuple[str | None, str]:
-    if found.refused is not None:
-        return None, found.refused
-    for info in found.ordered:
-        if info.server_id in found.copies:
-            return info.server_id, "the first that has a cached copy or can be asked: it has a copy"
-        if info.usable:
-            return info.server_id, f"the first in this order that can be asked: {found.because[info.server_id]}"
-    for info in found.ordered:
-        if info.connected:
-            return info.server_id, "the last resort: its circuit is open, but nobody else is left"
-    return None, "none of the candidates is connected; the question would first try to connect them again"
 
 
 def _ranked(info: MCPServerInfo, because: str) -> RankedServer:

@@ -13,7 +13,7 @@ from mcp_orchestra.errors import MCPOrchestratorException
 from mcp_orchestra.registry import MCPServerInfo
 from mcp_orchestra.telemetry import note_event
 
-__all__ = ["Failover", "Purpose", "attempt_of", "is_closing", "may_ask_another", "why_unusable"]
+__all__ = ["Failover", "Purpose", "attempt_of", "in_words", "is_closing", "may_ask_another", "unusable", "why_unusable"]
 
 ResultT = TypeVar("ResultT")
 
@@ -36,6 +36,9 @@ _GOES_ON: Final[Mapping[Purpose, frozenset[_Failure]]] = {
 """After which failures of what another server may be asked. Everything else is reported as it is."""
 
 _INTERNAL_ERROR = -32603
+
+_MOST_REASONS = 5
+"""So many servers are named in a message; the error's context has them all."""
 
 
 def may_ask_another(purpose: Purpose, error: MCPOrchestratorException) -> bool:
@@ -65,10 +68,29 @@ def why_unusable(info: MCPServerInfo) -> str | None:
         return None
     if not info.config.enabled:
         return "disabled"
-    if info.connected:
-        return "its circuit is open"
     reason = f": {info.connection_error}" if info.connection_error else ""
+    if info.state == "circuit_open":
+        return f"its circuit is open{reason}"
+    if info.connected:
+        return info.connection_error or "it is left alone"
     return f"not connected ({info.state}){reason}"
+
+
+def unusable(servers: Iterable[MCPServerInfo]) -> dict[str, str]:
+    """Return which of these servers would not be asked now, by id, and why."""
+    return {info.server_id: why for info in servers if (why := why_unusable(info)) is not None}
+
+
+def in_words(reasons: Mapping[str, str]) -> str:
+    """Return for the end of a message who was not asked, and why; empty if there is nobody.
+
+    Args:
+        reasons: As `unusable` returns them.
+    """
+    words = [f"{server_id}: {why}" for server_id, why in reasons.items()]
+    if len(words) > _MOST_REASONS:
+        words[_MOST_REASONS:] = [f"and {len(words) - _MOST_REASONS} more"]
+    return f" ({'; '.join(words)})" if words else ""
 
 
 @dataclass(kw_only=True)
@@ -128,6 +150,10 @@ class Failover:
                     return answer
                 self.passed_over[info.server_id] = why_unusable(info) or "not asked"
         return None
+
+    def pass_over(self, servers: Iterable[MCPServerInfo]) -> None:
+        """Take note of servers that were no candidates because they cannot be asked now."""
+        self.passed_over |= {key: why for key, why in unusable(servers).items() if key not in self._asked}
 
     def facts(self) -> dict[str, Any]:
         """Return what belongs into the context of the error that this ends with."""

@@ -9,11 +9,12 @@ from mcp_orchestra.cache import Answer, ResourceCache, Ticket, resources_key
 from mcp_orchestra.connection.resources import fetch_resources
 from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import MCPOrchestratorException, NoMCPAvailableError, ResourceFetchError
-from mcp_orchestra.failover import Failover, is_closing
+from mcp_orchestra.failover import Failover, in_words, is_closing, unusable
 from mcp_orchestra.handout import Handout
 from mcp_orchestra.parts import copied_part, listed, server_part
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
+from mcp_orchestra.suggest import did_you_mean
 from mcp_orchestra.tasks import run_all
 from mcp_orchestra.types import Question
 
@@ -62,7 +63,7 @@ class Gatherer:
             await self.connections.revive(self.registry.get_all_servers())
             servers, answers = await self._cached()
         if not servers:
-            raise NoMCPAvailableError("no server is connected", {"servers": dict(self.connections.states())})
+            raise self.connections.none_available()
         if len(answers) == len(servers) and (granted := self.cache.grant(ticket, answers)) is not None:
             self._assembled = _assemble(granted, version, servers, answers)
             return Handout(self._assembled.shared, self._assembled.copies)
@@ -87,9 +88,10 @@ class Gatherer:
         """
         declaring = self.registry.get_servers_by_domain(domain)
         if not declaring:
+            known = self.registry.get_domains()
             raise NoMCPAvailableError(
-                f"no server declares the domain {domain!r}",
-                {"domain": domain, "known_domains": self.registry.get_domains(), "candidates": {}},
+                f"no server declares the domain {domain!r}{did_you_mean(domain, known)}",
+                {"domain": domain, "known_domains": known, "candidates": {}},
             )
         enabled = [info for info in declaring if info.config.enabled]
         candidates = self.router.order(Question(kind="domain", value=domain, key=key), enabled)
@@ -102,7 +104,7 @@ class Gatherer:
         if (error := failover.error) is None:
             states = self.connections.states()
             raise NoMCPAvailableError(
-                f"no server for the domain {domain!r} is connected",
+                f"no server for the domain {domain!r} is connected{in_words(unusable(declaring))}",
                 {
                     "domain": domain,
                     "known_domains": self.registry.get_domains(),
@@ -111,7 +113,7 @@ class Gatherer:
             )
         last = failover.attempts[-1]
         raise ResourceFetchError(
-            f"no server could answer for the domain {domain!r}: {last['reason']}",
+            f"no server could answer for the domain {domain!r}: {last['reason']}{in_words(failover.passed_over)}",
             {**error.context, "server": last["server"], "server_id": last["server_id"], "domain": domain}
             | failover.facts(),
         ) from error

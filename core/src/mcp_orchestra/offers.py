@@ -60,6 +60,10 @@ class Offers:
         """Return what a server offers that lists this."""
         return self.derived.of(server_id, listing)
 
+    def known(self, server_id: str) -> bool:
+        """Return whether a server's tools have been listed yet."""
+        return self.derived.last(server_id) is not None
+
     def last(self, server_id: str) -> Offer:
         """Return what a server offered when its tools were last listed; nothing if they never were."""
         return self.derived.last(server_id) or NOTHING

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from mcp_orchestra.connection.faults import METHOD_NOT_FOUND
 from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, NoMCPAvailableError
-from mcp_orchestra.failover import Failover
+from mcp_orchestra.failover import Failover, in_words
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
+from mcp_orchestra.selection import none_fits
 from mcp_orchestra.tasks import run_all
 from mcp_orchestra.types import Question
 
@@ -56,7 +57,7 @@ class Prompter:
         """
         servers = self.registry.get_available_servers()
         if not servers:
-            raise NoMCPAvailableError("no server is connected", {"servers": dict(self.connections.states())})
+            raise self.connections.none_available()
         return [prompt for listed in await run_all(map(self._listed, servers)) for prompt in listed]
 
     async def get(
@@ -89,20 +90,26 @@ class Prompter:
             return await self.connections[info.server_id].client.get_prompt(name, arguments)
 
         answer = await failover.ask(candidates, one, lambda _: "read")
-        if answer is None and not failover.attempts:
-            await self.connections.revive(candidates)
-            answer = await failover.ask(candidates, lambda info: one(info, last_resort=True), lambda _: "read")
+        if answer is None and failover.may_go_on:
+            last_resort = not failover.attempts
+            await self.connections.revive(candidates)  # any of them may be the only one that has it
+            answer = await failover.ask(candidates, lambda info: one(info, last_resort=last_resort), lambda _: "read")
         if answer is not None:
             return answer
         facts = {"prompt": name, **failover.facts()}
         if (error := failover.error) is None:
-            raise NoMCPAvailableError(f"no server is connected that could give the prompt {name!r}", facts)
-        if len(failover.attempts) == 1:
+            if not servers:
+                raise NoMCPAvailableError(none_fits(question), facts)
+            raise NoMCPAvailableError(
+                f"no server is connected that could give the prompt {name!r}{in_words(failover.passed_over)}", facts
+            )
+        if len(failover.attempts) == 1 and not failover.passed_over:
             error.context.update(facts)
             raise error
         reasons = "; ".join(str(attempt["reason"]) for attempt in failover.attempts)
         raise MCPConnectionError(
-            f"no server could give the prompt {name!r}: {reasons}", {**error.context, **facts}
+            f"no server could give the prompt {name!r}: {reasons}{in_words(failover.passed_over)}",
+            {**error.context, **facts},
         ) from error
 
     async def _listed(self, info: MCPServerInfo) -> list[PromptInfo]:

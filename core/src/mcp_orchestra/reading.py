@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import NoMCPAvailableError, ResourceFetchError
-from mcp_orchestra.failover import Failover, Purpose
+from mcp_orchestra.failover import Failover, Purpose, in_words
 from mcp_orchestra.owners import Owners
 from mcp_orchestra.registry import MCPServerInfo
 from mcp_orchestra.routing import Router
@@ -74,14 +74,15 @@ class Reader:
             return answer
         if (error := failover.error) is None:
             raise NoMCPAvailableError(
-                f"no server is connected that could read {uri}", {"uri": uri, "passed_over": failover.passed_over}
+                f"no server is connected that could read {uri}{in_words(failover.passed_over)}",
+                {"uri": uri, "passed_over": failover.passed_over},
             )
-        if len(failover.attempts) == 1:
+        if len(failover.attempts) == 1 and not failover.passed_over:
             error.context.update(failover.facts())
             raise error
         last = failover.attempts[-1]
         raise ResourceFetchError(
-            f"no server could read {uri}: {last['reason']}",
+            f"no server could read {uri}: {last['reason']}{in_words(failover.passed_over)}",
             {**error.context, "server": last["server"], "server_id": last["server_id"], "uri": uri} | failover.facts(),
         ) from error
 

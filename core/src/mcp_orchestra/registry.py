@@ -162,6 +162,11 @@ class MCPRegistry:
         """Return the connected server with the highest priority that declares the capability, or None."""
         return next((info for info in self._index.capabilities.get(capability, ()) if info.connected), None)
 
+    def is_last(self, info: MCPServerInfo) -> bool:
+        """Return whether nobody else could be asked in a server's place, for one of its domains at least."""
+        groups = [self.get_servers_by_domain(d) for d in info.config.domains] or [self.get_all_servers()]
+        return any(not any(other.usable for other in group if other is not info) for group in groups)
+
     def get_domains(self) -> list[str]:
         """Return every declared domain, sorted."""
         return sorted(self._index.domains)

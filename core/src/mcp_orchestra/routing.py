@@ -91,7 +91,7 @@ class Router:
 
 
 def _asked(
-    policy: RoutingPolicy, question: Question, servers: Sequence[MCPServerInfo], *, copied: bool = False
+    policy: RoutingPolicy, question: Question, servers: Sequence[MCPServerInfo], *, copied: bool
 ) -> tuple[list[MCPServerInfo], str | None]:
     """Return the order that a policy or a copy of it gives; if that is none, by priority, and what is wrong with it."""
     candidates = [candidate(info) for info in servers]

@@ -7,7 +7,7 @@ from mcp_orchestra.inputs import checked_key, checked_text
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.types import Question
 
-__all__ = ["narrowing", "question_of", "selected"]
+__all__ = ["narrowing", "none_fits", "question_of", "selected"]
 
 
 def selected(
@@ -49,6 +49,13 @@ def narrowing(domain: str | None, capability: str | None, key: str | None) -> Qu
     if domain is not None:
         return Question(kind="domain", value=domain, key=key)
     return Question(kind="capability", value=capability, key=key) if capability is not None else None
+
+
+def none_fits(question: Question | None) -> str:
+    """Return why there is nobody at all who may be asked a question that `narrowing` has returned."""
+    if question is None:
+        return "no server is configured"
+    return f"no server that may be asked declares what is asked for ({question.kind} {question.value!r})"
 
 
 def question_of(

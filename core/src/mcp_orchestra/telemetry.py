@@ -101,6 +101,5 @@ _TARGET = {
 
 
 def _error_type(error: BaseException) -> str:
-    if isinstance(error, MCPOrchestratorException) and (code := error.context.get("code")) is not None:
-        return str(code)
-    return type(error).__qualname__
+    facts = error.context if isinstance(error, MCPOrchestratorException) else {}
+    return str(facts.get("code") or facts.get("cause") or type(error).__qualname__)

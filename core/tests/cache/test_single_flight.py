@@ -4,6 +4,7 @@ import asyncio
 import traceback
 from concurrent.futures import Future
 
+import looptime
 import pytest
 from mcp_orchestra import MCPConnectionError, ResourceFetchError
 from mcp_orchestra.cache.single_flight import SingleFlight
@@ -262,6 +263,23 @@ async def test_s33_what_is_forgotten_once_the_next_work_has_begun_is_not_answere
     assert await asyncio.gather(first, second, third) == [1, 1, 1]
     assert [work.runs for work in works] == [1, 1, 1]
     assert [work.flights[0].current for work in works] == [False, False, True]
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": looptime.new_event_loop})])
+async def test_forgotten_work_that_hangs_holds_up_the_next_for_a_second(flights):
+    hanging, new = Work(), Work()
+    first = asyncio.create_task(flights.run("a", hanging))
+    await hanging.started.wait()
+    flights.forget("a")
+    new.gate.set()
+    asked_at = asyncio.get_running_loop().time()
+
+    assert await flights.run("a", new) == 1
+
+    assert asyncio.get_running_loop().time() - asked_at == pytest.approx(1, abs=0.01)
+    assert new.flights[0].current
+    hanging.gate.set()
+    assert await first == 1
 
 
 async def test_the_next_work_does_not_wait_for_forgotten_work_that_nobody_wants_any_more(flights):

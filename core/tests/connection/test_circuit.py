@@ -38,6 +38,7 @@ class CircuitMachine(RuleBasedStateMachine):
             assert ticket is not None
         elif self.probes:
             assert ticket is None  # one probe at a time
+            assert not due
         else:
             assert (ticket is not None) == (early or due)
             assert due == (self.now >= until)

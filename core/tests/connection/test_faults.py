@@ -239,6 +239,10 @@ def test_facts_of_http_are_kept():
     assert fault_of(status_error(503, **{"retry-after": "3"})).context() == {**context, "delivered": "maybe"}
 
 
+def test_the_code_that_the_sdk_gives_its_own_timeout_is_not_taken_for_the_servers():
+    assert "code" not in fault_of(MCPError(-32001, "Request timed out")).context()
+
+
 def test_the_code_of_a_peers_error_is_kept():
     assert fault_of(MCPError(-32603, "no")).context()["code"] == -32603
 

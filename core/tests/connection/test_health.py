@@ -240,6 +240,23 @@ async def test_an_explicit_retry_tries_refused_credentials_at_once(watched, regi
     assert clock() <= 3
 
 
+async def test_questions_hurry_attempts_again_once_the_credentials_were_accepted(watched, clock):
+    connection, server = await watched()
+    server.afterwards.fails = MCPConnectionError("401", {"cause": "auth", "retryable": False, "status": 401})
+    await server.link.hang_up()
+    await server.attempted(2)
+    await asyncio.sleep(0.1)
+    server.afterwards.fails = None
+    assert await connection.retry()
+    server.afterwards.fails = MCPConnectionError("refused", {"cause": "refused"})
+    await server.link.hang_up()
+    await asyncio.sleep(20)
+    server.afterwards.fails = None
+    started = clock()
+    assert await connection.revive(2.0)
+    assert clock() - started <= 1
+
+
 async def test_s13_no_attempt_is_made_before_a_server_wants_one(connect, upstream, registry, clock):
     busy = MCPConnectionError("503", {"cause": "http", "retryable": True, "status": 503, "retry_after": "120"})
     server = upstream({"fails": busy})

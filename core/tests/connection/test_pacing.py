@@ -39,6 +39,13 @@ def test_one_server_that_fails_as_often_as_questions_hurry_it_never_waits():
         now[0] += 0.5
 
 
+@pytest.mark.parametrize(("servers", "at_once"), [(1, 3), (15, 3), (16, 4), (50, 10)])
+def test_three_or_a_fifth_are_tried_at_once_and_as_many_a_second_after_them(servers, at_once):
+    budget = ReconnectBudget(lambda: servers, lambda: 0.0)
+    waits = [budget.reserve() for _ in range(2 * at_once)]
+    assert waits == pytest.approx([0.0] * at_once + [(number + 1) / at_once for number in range(at_once)])
+
+
 @pytest.mark.parametrize("servers", [50, 1000])
 def test_all_servers_together_wait_five_seconds_at_most(servers):
     budget = ReconnectBudget(lambda: servers, lambda: 0.0)

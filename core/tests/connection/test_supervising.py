@@ -73,6 +73,7 @@ async def test_s42_five_failures_open_the_circuit_of_a_server_that_stays_connect
 @pytest.mark.parametrize("method", ["list", "read", "call"])
 async def test_a_server_with_an_open_circuit_is_not_asked(sick, clock, method):
     connection, server = sick
+    await asyncio.sleep(0.25)
     before, started = server.asked.copy(), clock()
     client = connection.client
     asked = {
@@ -85,7 +86,8 @@ async def test_a_server_with_an_open_circuit_is_not_asked(sick, clock, method):
         await asked[method]()
     context = caught.value.context
     assert (context["cause"], context["delivered"], context["retryable"]) == ("circuit_open", "no", True)
-    assert 0.5 <= context["retry_in"] <= 1
+    assert 0.25 <= context["retry_in"] <= 0.75
+    assert "5 times in a row, at last: the server answered HTTP 500" in caught.value.message
     assert server.asked == before
     assert clock() == started
 
@@ -98,6 +100,21 @@ async def test_after_its_time_exactly_one_request_finds_out_whether_it_is_back(s
     assert server.asked["resources/list"] == before + 1
     assert sorted(error.context["cause"] for error in outcomes) == ["circuit_open"] * 19 + ["http"]
     assert 1 <= registry.get_server("a").retry_at - clock() <= 2
+
+
+async def test_while_the_probe_has_the_only_turn_others_are_refused_at_once(opened, clock):
+    await opened("other", domains=["d"])
+    connection, server = await opened(domains=["d"], max_concurrent_requests=1)
+    server.instead["resources/list"] = BROKEN
+    await fails(connection, 5)
+    server.instead["resources/list"] = ...
+    await asyncio.sleep(1)
+    probe = asyncio.create_task(fails(connection))
+    await asyncio.sleep(0.1)
+    started = clock()
+    assert (await fails(connection)).context["cause"] == "circuit_open"
+    assert clock() == started
+    assert (await probe).context["cause"] == "timeout"
 
 
 async def test_a_probe_that_works_takes_the_server_back_slowly(sick, registry):
@@ -155,6 +172,23 @@ async def test_while_the_last_server_is_probed_the_others_wait_for_the_verdict(o
     server.server.delay = 3.0
     outcomes = await asyncio.gather(*(connection.client.list_resources() for _ in range(30)))
     assert all(outcome.resources for outcome in outcomes)
+
+
+async def test_who_waits_for_a_probe_that_fails_makes_none(opened, clock):
+    connection, server = await opened()
+    await connection.client.list_tools()
+    server.instead["resources/list"] = BROKEN
+    await fails(connection, 5)
+    server.instead["resources/list"] = ...
+    started = clock()
+    probe = asyncio.create_task(fails(connection))
+    await asyncio.sleep(0.1)
+    with pytest.raises(ToolCallError) as caught:
+        await connection.client.call_tool("echo", timeout=100)
+    assert caught.value.context["cause"] == "circuit_open"
+    assert clock() - started == pytest.approx(10, abs=0.01)
+    assert server.asked["tools/call"] == 0
+    assert (await probe).context["cause"] == "timeout"
 
 
 async def test_s13_those_who_wait_for_a_probe_leave_a_server_alone_that_then_asks_for_it(opened):
@@ -249,6 +283,16 @@ async def test_a_new_connection_is_a_new_chance(sick, registry):
     info = registry.get_server("a")
     assert (info.connected, info.state) == (True, "ready")
     assert 0.1 <= info.share < 0.2
+    answers = await asyncio.gather(*(connection.client.list_resources() for _ in range(3)))  # none is a mere probe
+    assert all(answer.resources for answer in answers)
+
+
+async def test_a_new_connection_is_not_bound_by_what_the_one_before_asked_for(opened):
+    connection, server = await opened()
+    server.instead["resources/list"] = [busy("600")]
+    await fails(connection)
+    await server.link.hang_up()
+    await asyncio.sleep(1)
     assert (await connection.client.list_resources()).resources
 
 

@@ -12,6 +12,8 @@ __all__ = ["Flight", "SingleFlight"]
 
 T = TypeVar("T")
 
+_TURN_SECONDS = 1.0
+"""So long work waits for what was forgotten before it, which may be asking a server that does not answer any more."""
 _CLOSE_SECONDS = 2.0  # for work that resists being cancelled; the orchestrator has 5 s for closing everything
 
 
@@ -32,8 +34,9 @@ class SingleFlight(Generic[T]):
 
     The task belongs to none of those who wait for it: the first may be cancelled, and the others still get the result.
     When the last one is gone the work is cancelled. Work that was forgotten is not joined, but those who ask meanwhile
-    wait until it has ended, and share what begins then: however often a key is forgotten, its server is asked one
-    thing at a time. For use on one event loop at a time; `forget` may be called from any thread.
+    wait until it has ended, but no longer than a second, and share what begins then: however often a key is forgotten,
+    its server is asked one thing at a time, unless that takes long. For use on one event loop at a time; `forget` may
+    be called from any thread.
     """
 
     def __init__(self) -> None:
@@ -105,7 +108,7 @@ class SingleFlight(Generic[T]):
         async def fly() -> T:
             before = self._under_way.get(key)
             if before is not None and before.outcome.get_loop() is asyncio.get_running_loop():
-                await asyncio.wait([before.outcome])
+                await asyncio.wait([before.outcome], timeout=_TURN_SECONDS)
             self._under_way[key] = flight
             flight.begun = True
             return await work(flight)

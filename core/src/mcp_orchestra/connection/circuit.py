@@ -79,12 +79,11 @@ class Circuit:
             ticket: The leave it was made with. Each is settled once.
             worked: Whether the server has answered; None if it ended without telling that.
         """
-        probe = ticket is self._probe
-        if probe:
+        if ticket is self._probe:
             self._probe = None
         if worked:
             self.close()
-        elif worked is not None and ticket.era == self._era and (probe or self.until is None):
+        elif worked is not None and ticket.era == self._era:  # while it is open, only its probe is of this era
             self._failed()
 
     def close(self) -> None:

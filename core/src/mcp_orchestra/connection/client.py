@@ -340,7 +340,8 @@ _NOT_CONNECTED = Fault(reason="the server is not connected", cause="lost", deliv
 def _undelivered(error: MCPOrchestratorException) -> Fault:
     cause = str(error.context.get("cause", "lost"))
     retry_in = error.context.get("retry_in")
-    return Fault(reason=f"its tools cannot be listed ({cause})", cause=cause, delivered="no", retry_in=retry_in)
+    reason = f"its tools cannot be listed: {error.message}"
+    return Fault(reason=reason, cause=cause, delivered="no", retry_in=retry_in)
 
 
 def _hints(hints: Hints) -> dict[str, Any]:

@@ -38,7 +38,6 @@ class Pace:
         self._recent.append(now)
         self._hurriable = True
         self._hurried_at = now + _HURRIED_SECONDS
-        self._not_before = float("-inf")
 
     def decided(self) -> None:
         """Note that the attempt has an outcome: the next one is not in a hurry for the sake of who waited for it."""

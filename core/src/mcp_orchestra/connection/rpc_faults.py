@@ -48,7 +48,7 @@ def of_rpc_error(error: MCPError, *, closed: bool, overdue: bool) -> Fault:
     if (facts := transport_facts(code, raw)) is not None:
         return of_transport_error(text, facts)
     if code == REQUEST_TIMEOUT and overdue:
-        return Fault(reason="no answer in time", cause="timeout", code=code)
+        return Fault(reason="no answer in time", cause="timeout")  # the code is the SDK's own
     if code == CONNECTION_CLOSED:
         if closed and text in ("", "Connection closed"):
             return Fault(reason="the connection was closed", cause="lost")

@@ -178,7 +178,7 @@ class Supervisor:
                 status=self._busy.status,
                 retry_in=wait,
             )
-        if self.circuit.open and not self.circuit.due and not self._is_the_last():
+        if self.circuit.open and not self.circuit.due and not self._is_last():
             return self._circuit_open()
         return None
 
@@ -191,14 +191,8 @@ class Supervisor:
             retry_in=max(0.0, (self.circuit.until or 0.0) - _now()),
         )
 
-    def _is_the_last(self) -> bool:
-        """Return whether nobody else could be asked in this server's place, for one of its domains at least."""
-        info = self._info
-        if info is None:
-            return True
-        registry = self._services().registry
-        groups = [registry.get_servers_by_domain(d) for d in info.config.domains] or [registry.get_all_servers()]
-        return any(not any(other.usable for other in group if other is not info) for group in groups)
+    def _is_last(self) -> bool:
+        return self._info is None or self._services().registry.is_last(self._info)
 
     async def _run(
         self, ticket: Ticket, ask: Callable[[], Awaitable[ResultT | Fault]], overdue: _Overdue

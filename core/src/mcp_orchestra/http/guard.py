@@ -112,7 +112,7 @@ async def _looked_up(rules: AddressRules, host: str, port: int) -> list[str]:
     except ValueError:
         try:
             infos = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except UnicodeError as error:  # a label of more than 63 characters, say
+        except UnicodeError as error:  # a character that no name may have
             raise OSError("not a host name") from error
         found = [str(where[0]) for *_, where in infos]
     _check(rules, host, port, found)

@@ -46,6 +46,7 @@ class Server:
         self.refuses = None
         """Raised instead of calling."""
         self.listed = 0
+        self.has_listed = True
         self.called = []
 
     @property
@@ -335,6 +336,25 @@ async def test_a_tool_that_is_gone_when_it_is_looked_at_again_is_not_called():
     with pytest.raises(ToolNotFoundError, match="does not list the tool 'echo' any more") as caught:
         await call(tools, "echo")
     assert (caught.value.context["delivered"], server.called) == ("no", [])
+
+
+async def test_a_call_goes_by_no_listing_that_others_cached_before_the_server_was_connected():
+    server = Server("a", "echo")
+    tools = catalogue(server, offers=Offers(pins(server)))
+    tools.cache.set("tools:a", {"tools": [facts_of(described("echo"))]})
+    server.tools = [Tool(name="echo", description="another one", input_schema={})]
+    assert await call(tools, "echo") == "a/echo"
+    server.has_listed = False
+    with pytest.raises(ToolCallError, match="is not the one that was approved"):
+        await call(tools, "echo")
+    assert len(server.called) == 1
+
+
+async def test_what_others_cached_besides_the_fields_of_a_tool_is_not_looked_at():
+    server = Server("a", "echo")
+    tools = catalogue(server, offers=Offers(pins(server)))
+    tools.cache.set("tools:a", {"tools": [{**facts_of(described("echo")), "icons": []}]})
+    assert [tool.name for tool in await tools.tools()] == ["echo"]
 
 
 async def test_a_second_look_finds_the_tool_as_it_was_approved():

@@ -64,6 +64,19 @@ async def test_a_pin_file_that_is_written_is_reloaded_although_the_configuration
         assert orchestrator._loaded.tool_pins.of("a")
 
 
+async def test_a_pin_file_that_is_written_after_the_configuration_names_it_is_reloaded(watched, until, caplog):
+    orchestrator, text = watched
+    file = orchestrator.config_path.with_name("pins.json")
+    async with asyncio.timeout(20), auto_reload(orchestrator):
+        orchestrator.config_path.write_text(f"{text('a')}orchestration: {{security: {{tool_pins: pins.json}}}}\n")
+        await until(lambda: any("pins.json does not exist" in message for message in caplog.messages))
+        file.write_text("{")
+        await until(lambda: any("Tool pin file" in message for message in caplog.messages))
+        write_pin_file(file, {"a": {"echo": f"sha256:{64 * '0'}"}})
+        await until(lambda: orchestrator._loaded.tool_pins is not None)
+        assert orchestrator._loaded.tool_pins.of("a")
+
+
 @pytest.mark.parametrize("loaded_by", ["managed_session", "reload"])
 async def test_a_file_that_was_written_after_it_was_loaded_is_reloaded(watched, until, loaded_by):
     """Connecting takes its time, and so does a reload: what is written meanwhile must not wait for the next change."""

@@ -32,6 +32,7 @@ from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
 from mcp_orchestra.selection import none_fits
 from mcp_orchestra.tasks import run_all
+from mcp_orchestra.tool_digest import TOOL_FIELDS
 from mcp_orchestra.types import Question
 
 if TYPE_CHECKING:
@@ -280,7 +281,9 @@ class Catalogue:
         """Refuse a call if the server's listing, which may have become outdated since, has not the approved tool."""
         try:
             async with asyncio.timeout(timeout):
-                listed = await self._listed([info], counts=False)
+                # What others cached may be older than the server that is connected.
+                refresh = not self.connections[info.server_id].client.has_listed
+                listed = await self._listed([info], refresh=refresh, counts=False)
         except TimeoutError:
             raise _not_found_in_time(tool, timeout) from None
         if (error := listed.failures.get(info.server_id)) is not None:
@@ -381,7 +384,7 @@ class Catalogue:
                     continue
                 unique = owners[own] == 1 and self._split(own)[0] is None
                 named: dict[str, Any] = {
-                    **tool,
+                    **{key: tool[key] for key in TOOL_FIELDS},
                     "name": own if unique else self.full_name(info, own),
                     "server": info.name,
                     "server_id": info.server_id,

@@ -17,7 +17,8 @@ __all__ = ["auto_reload"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-_Stamps = tuple[Stamp | None, ...]
+_Stamps = dict[Path, Stamp]
+"""What the files that there are look like."""
 
 _LOOK_SECONDS = 1.0
 """How often the file is looked at. It is loaded when it has changed and then looked the same twice: it may be being
@@ -53,20 +54,23 @@ async def auto_reload(
 
 async def _watch(orchestrator: MCPOrchestrator, told: asyncio.Event, *, on_change: bool) -> None:
     in_force: LoadedConfig | None = None
-    tried: _Stamps = ()
-    before: _Stamps = ()
+    tried: _Stamps = {}
+    before: _Stamps = {}
+    pins: Path | None = None
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_SECONDS):
                 await told.wait()
         loaded = orchestrator._loaded  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         if loaded is not in_force:
-            in_force, tried = loaded, tuple(_watched(loaded).values())
-        now = tuple([await asyncio.to_thread(stamp_of, path) for path in _watched(loaded)])
+            in_force, tried = loaded, {path: stamp for path, stamp in _watched(loaded).items() if stamp is not None}
+        paths = {*_watched(loaded), *([pins] if pins is not None else [])}
+        looks = {path: await asyncio.to_thread(stamp_of, path) for path in paths}
+        now = {path: stamp for path, stamp in looks.items() if stamp is not None}
         if told.is_set() or (on_change and now != tried and now == before):
             told.clear()
             tried = now
-            await _reload(orchestrator)
+            pins = await _reload(orchestrator)
         before = now
 
 
@@ -80,15 +84,18 @@ def _watched(loaded: LoadedConfig | None) -> dict[Path, Stamp | None]:
     return found
 
 
-async def _reload(orchestrator: MCPOrchestrator) -> None:
+async def _reload(orchestrator: MCPOrchestrator) -> Path | None:
+    """Reload, and return the pin file that has to be mended before that can work, if there is one."""
     try:
         result = await orchestrator.reload()
     except MCPOrchestratorException as error:
         logger.error("the configuration before stays in force: %s", error.message)
-        return
+        file = error.context.get("tool_pins")
+        return Path(file) if file is not None else None
     logger.info("the configuration was reloaded: %s", _summary(result))
     for server_id, reason in result.failed.items():
         logger.warning("server %s is not connected: %s", server_id, reason)
+    return None
 
 
 def _summary(result: ReloadResult) -> str:

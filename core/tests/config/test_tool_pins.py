@@ -61,6 +61,13 @@ def test_a_pin_file_that_cannot_be_written_is_as_it_was_and_leaves_nothing_behin
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pins.json"]
 
 
+def test_what_another_process_with_the_same_id_is_writing_is_left_alone(tmp_path):
+    (other := tmp_path / f".pins.json.{os.getpid()}").write_text("half of a")
+    write_pin_file(tmp_path / "pins.json", {"a": {"x": DIGEST}})
+    assert other.read_text() == "half of a"
+    assert read_pin_file(tmp_path / "pins.json") == {"a": {"x": DIGEST}}
+
+
 def test_what_a_link_leads_to_is_written(tmp_path):
     (tmp_path / "link.json").symlink_to(tmp_path / "pins.json")
     write_pin_file(tmp_path / "link.json", {"a": {"x": DIGEST}})

@@ -135,6 +135,8 @@ class Upstreams:
     """Servers that run as long as the tests do, by what they are for."""
 
     urls: dict[str, str]
+    servers: dict[str, ScriptedServer]
+    """Those whose contents a test may change."""
 
     def config(self, **servers: dict[str, Any]) -> dict[str, Any]:
         """Return a configuration; a server without a transport is the upstream of its id."""
@@ -160,6 +162,8 @@ def upstreams() -> Iterator[Upstreams]:
     apps: dict[str, ScriptedServer | Starlette] = {
         "alpha": ScriptedServer("alpha", resources=texts),
         "beta": ScriptedServer("beta", resources=2, tools=["echo"]),
+        "one": ScriptedServer("one"),
+        "two": ScriptedServer("two"),
         "nasty": ScriptedServer("nasty", resources={"res://nasty/\x1b[31mred": "a\x1b]0;title\x07b"}, tools=[]),
         "locked": Starlette(routes=[Route("/mcp", lambda _request: PlainTextResponse("no", 401), methods=["POST"])]),
         "elsewhere": Starlette(routes=[]),
@@ -179,7 +183,7 @@ def upstreams() -> Iterator[Upstreams]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(run_all(stop)))
     thread.start()
     assert ready.wait(DEADLINE)
-    yield Upstreams(urls)
+    yield Upstreams(urls, {name: app for name, app in apps.items() if isinstance(app, ScriptedServer)})
     loop.call_soon_threadsafe(stop.set)
     thread.join(DEADLINE)
     loop.close()

@@ -211,6 +211,8 @@ CONTENT = {
         f"{PINS}::test_another_order_of_keys_is_no_change",
         f"{PINS}::test_a_listing_that_another_process_cached_is_checked_like_a_fetched_one",
         f"{PINS}::test_a_server_that_comes_back_with_another_tool_is_not_called",
+        f"{PINS}::test_a_tool_that_was_changed_while_nobody_looked_is_not_called_whatever_is_cached",
+        f"{PINS}::test_a_call_that_waits_for_its_turn_looks_again_if_tools_change_until_then",
         f"{ASSEMBLED}/test_delivery.py::"
         "test_a_call_in_a_forgotten_session_is_not_made_again_if_the_tool_is_another_one_now",
         "core/tests/test_tool_digest.py::test_the_order_of_keys_does_not_matter_at_any_depth",

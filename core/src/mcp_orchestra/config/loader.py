@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -25,6 +25,7 @@ from mcp_orchestra.config.secret_values import literal_secrets, proxy_secrets, w
 from mcp_orchestra.config.tool_pins import ToolPins, pin_path
 from mcp_orchestra.config.tree import Node, Path, kind_of, plain, show_key, show_path
 from mcp_orchestra.config.validate import validate
+from mcp_orchestra.errors import ConfigurationError
 from mcp_orchestra.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -210,9 +211,17 @@ def _pins(loaded: LoadedConfig, problems: Problems) -> ToolPins | None:
     if security.tool_pins is None:
         return None
     file = pin_path(security.tool_pins, problems.file)
+    try:
+        return _read_pins(file, security.tool_pins_policy, problems)
+    except ConfigurationError as error:
+        error.context["tool_pins"] = str(file)  # it is this file that has to be mended
+        raise
+
+
+def _read_pins(file: pathlib.Path, policy: Literal["block", "warn"], problems: Problems) -> ToolPins:
     reason = ""
     try:
-        return ToolPins.read(file, security.tool_pins_policy)
+        return ToolPins.read(file, policy)
     except FileProblemError as error:
         reason = error.reason
     problems.add(

@@ -1,7 +1,6 @@
 """The file that says which tools were looked at and approved: a digest for each, meant for version control."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
+from uuid import uuid4
 
 from mcp_orchestra.config.files import Stamp, read_text, stamp_of
 from mcp_orchestra.config.json_tree import parse_json
@@ -81,7 +81,7 @@ def write_pin_file(file: Path, servers: ServerPins) -> None:
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     _parsed(text, file)
     file = file.resolve()  # what a link leads to is replaced, and not the link
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary = file.with_name(f".{file.name}.{uuid4().hex}")  # processes in containers share their ids
     try:
         with temporary.open("x", encoding="utf-8", newline="\n") as stream:
             stream.write(text)

@@ -50,6 +50,8 @@ class ConnectionView(Protocol):
     limits: "LimitsConfig"
     diagnostics: "Diagnostics"
     request_timeout: float
+    tools_told: int
+    """How often its tools have, or may have, changed."""
 
     @property
     def current(self) -> "Client | None":
@@ -98,6 +100,11 @@ class ServerClient:
         self._redact = redact
         self._listed: Client | None = None  # the SDK's client whose tools have been listed
         self._names: set[str] = set()  # of these tools
+
+    @property
+    def has_listed(self) -> bool:
+        """Whether the tools have been listed over the present connection."""
+        return self._listed is not None and self._listed is self._connection.current
 
     def __repr__(self) -> str:
         return f"<ServerClient {self._connection.server_id}>"
@@ -185,7 +192,8 @@ class ServerClient:
             name: The tool's name at this server.
             arguments: Its arguments.
             timeout: Seconds to wait for its result; the server's ``request_timeout`` by default.
-            approve: Awaited before the call is sent over a connection; raises what keeps it from being sent.
+            approve: Awaited before the call is sent, and once more if the tools may have changed until it is its turn;
+                raises what keeps it from being sent.
 
         Returns:
             The result; a failure that the tool itself reports has ``is_error`` set.
@@ -196,21 +204,30 @@ class ServerClient:
             ValueError: One of them has a value that cannot be sent.
         """
         name, given, timeout = checked_text(name, "name"), checked_object(arguments), checked_seconds(timeout)
-        # The SDK lists the tools *after* the first call of an unlisted one, and loses the result if that fails.
-        if self._listed is None or self._listed is not self._connection.current:
-            try:
-                await self.list_tools()
-            except MCPOrchestratorException as error:
-                raise self._error("tools/call", name, _undelivered(error)) from error
+        told: int | None = None
+
+        async def prepare() -> None:
+            nonlocal told
+            if approve is not None:
+                await approve()
+                told = self._connection.tools_told
+            # The SDK lists the tools *after* the first call of an unlisted one, and loses the result if that fails.
+            if not self.has_listed:
+                try:
+                    await self.list_tools()
+                except MCPOrchestratorException as error:
+                    raise self._error("tools/call", name, _undelivered(error)) from error
 
         async def call(client: "Client") -> types.CallToolResult:
             if name not in self._names:
                 await learn_tools(client, [types.Tool(name=name, input_schema={})])  # nor for one that is not listed
             return await paging.call(client, name, given, timeout)
 
-        if approve is not None:
-            await approve()
-        result = await self._ask("tools/call", name, call, timeout, again=approve)
+        def outdated() -> bool:
+            return told is not None and told != self._connection.tools_told
+
+        await prepare()
+        result = await self._ask("tools/call", name, call, timeout, again=prepare, outdated=outdated)
         return self._told(result) if result.is_error else result
 
     async def _fetching(self, change: Change, method: str) -> None:
@@ -253,24 +270,29 @@ class ServerClient:
         timeout: float | None = None,
         *,
         again: Callable[[], Awaitable[None]] | None = None,
+        outdated: Callable[[], bool] = lambda: False,
     ) -> ResultT:
         seconds = timeout if timeout is not None else self._connection.request_timeout
         with self._telemetry.span(method, server=self._connection.server_id, target=target):
             clock = asyncio.get_running_loop().time
             deadline = clock() + seconds
-            outcome = await self._once(method, request, seconds)
-            forgotten = isinstance(outcome, Fault) and outcome.cause == "session"
+            outcome = await self._once(method, request, seconds, outdated)
             # It was refused before anything ran: with a new session the request may be repeated.
+            forgotten = isinstance(outcome, Fault) and outcome.cause == "session"
             if forgotten and await self._connection.revive(deadline - clock()):
-                if again is not None:
-                    await again()
-                outcome = await self._once(method, request, deadline - clock())
+                outcome = _OUTDATED
+            while outcome is _OUTDATED and (again is None or await _in_time(again, deadline)):
+                outcome = await self._once(method, request, deadline - clock(), outdated)
             if isinstance(outcome, Fault):
                 raise self._error(method, target, outcome) from self._shown(outcome)
             return outcome
 
     async def _once(
-        self, method: str, request: Callable[["Client"], Awaitable[ResultT]], seconds: float
+        self,
+        method: str,
+        request: Callable[["Client"], Awaitable[ResultT]],
+        seconds: float,
+        outdated: Callable[[], bool],
     ) -> "ResultT | Fault":
         connection = self._connection
         clock = asyncio.get_running_loop().time
@@ -279,15 +301,19 @@ class ServerClient:
             return _NOT_CONNECTED
         return await connection.supervisor.supervise(
             deadline - clock(),
-            lambda left: self._answer(request, left),
+            lambda left: self._answer(request, left, outdated),
             patience=connection.request_timeout,
             any_length=method == "tools/call",
         )
 
-    async def _answer(self, request: Callable[["Client"], Awaitable[ResultT]], seconds: float) -> "ResultT | Fault":
+    async def _answer(
+        self, request: Callable[["Client"], Awaitable[ResultT]], seconds: float, outdated: Callable[[], bool]
+    ) -> "ResultT | Fault":
         connection = self._connection
         if (client := connection.current) is None:
             return _NOT_CONNECTED
+        if outdated():
+            return _OUTDATED
         outcome = await answer_to(
             request(client),
             connection.line,
@@ -335,6 +361,17 @@ STOPPED_READING = Fault(reason="the server stopped reading", cause="lost")
 """Why a connection is lost that takes no message any more."""
 
 _NOT_CONNECTED = Fault(reason="the server is not connected", cause="lost", delivered="no")
+
+_OUTDATED = Fault(reason="there was no time to look at it again, and it may have changed", cause="busy", delivered="no")
+
+
+async def _in_time(prepare: Callable[[], Awaitable[None]], deadline: float) -> bool:
+    try:
+        async with asyncio.timeout_at(deadline):
+            await prepare()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _undelivered(error: MCPOrchestratorException) -> Fault:

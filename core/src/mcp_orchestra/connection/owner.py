@@ -95,6 +95,7 @@ class Connection:
         self._current: Client | None = None
         self._notices: Notices | None = None
         self._told: set[Change] = set()
+        self.tools_told: int = 0
         self._attempt: Attempt | None = None
         self._owner: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[Fault | None] | None = None
@@ -376,6 +377,7 @@ class Connection:
 
     def _tell(self, changes: Collection[Change]) -> None:
         """Say what has changed, once for all that is learnt within one step of the loop: none can be fetched within."""
+        self.tools_told += "tools" in changes
         news = frozenset(changes) - self._told
         if not news:
             return

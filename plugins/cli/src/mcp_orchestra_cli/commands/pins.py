@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["pins"]
 
-_UNSEEN = re.compile(r"[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # they count as printable, and can carry a hidden text
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159\U000e0100-\U000e01ef]"
+)
+"""They count as printable, look like nothing, and can carry a hidden text."""
 
 
 def pins(
@@ -37,7 +40,8 @@ def pins(
     """Show which tools are not as they were approved, and with --write approve them.
 
     Every enabled server is asked for its tools, whatever the file says so far. Read what is shown of each tool that is
-    new or changed: a model will. Servers that are down keep their pins.
+    new or changed: a model will. That of --write, too: the servers are asked again. Servers that are down keep their
+    pins.
 
     Exit code 6 if there are differences and nothing was written, 3 if a server could not be asked.
     """
@@ -98,7 +102,7 @@ def _show(call: Invocation, file: Path, found: Comparison, *, wrote: bool) -> No
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("same", "changed", "new", "gone"))
     call.screen.line(f"{file}: {counts}")
     if wrote:
-        call.screen.line(f"wrote {file}")
+        call.screen.line(f"wrote {file}: what is shown above is approved")
     elif found.different:
         call.screen.line("  -> if you have read all of this and trust it, approve it with --write")
 

@@ -74,6 +74,8 @@ class Server:
 class Servers(dict):
     """The connections as the catalogue sees them."""
 
+    closed = False
+
     async def revive(self, _servers):
         return False
 

@@ -7,6 +7,8 @@ import signal
 import psutil
 import pytest
 from mcp_orchestra import MCPOrchestratorException, ToolCallError
+from mcp_orchestra.connection.backoff import Backoff
+from mcp_orchestra.testing.faults import FaultProxy
 from mcp_orchestra.testing.servers import ScriptedServer, ServerProcess
 
 pytestmark = pytest.mark.anyio
@@ -110,6 +112,22 @@ async def test_the_first_question_after_a_restart_is_answered_whatever_it_is(con
         assert not called.is_error
         assert read.contents[0].text == "a text 0"
         assert len(listed["A"]["resources"]) == 3
+
+
+@pytest.mark.parametrize("asked", ["gather_all_resources", "list_tools", "list_prompts"])
+async def test_who_asks_everybody_does_not_wait_for_the_back_off_of_the_only_server(
+    configure, serving, until, monkeypatch, asked
+):
+    monkeypatch.setattr(Backoff, "next", lambda self: 30.0)
+    only = await serving(ScriptedServer("a", prompts={"greet": "hello"}))
+    async with asyncio.timeout(20), FaultProxy(only["url"]) as proxy:
+        orchestrator = configure({"a": {**only, "url": proxy.url}})
+        await orchestrator.initialize()
+        await proxy.refuse()
+        proxy.reset()
+        await until(lambda: orchestrator.registry.get_server("a").state == "backing_off")
+        await proxy.heal()
+        assert await getattr(orchestrator, asked)()
 
 
 async def test_one_sick_server_does_not_end_another_ones_connection(configure, serving, stdio):

@@ -4,7 +4,13 @@ import asyncio
 import math
 
 import pytest
-from mcp_orchestra import MCPOrchestratorException, NoMCPAvailableError, ToolCallError, ToolNotFoundError
+from mcp_orchestra import (
+    MCPConnectionError,
+    MCPOrchestratorException,
+    NoMCPAvailableError,
+    ToolCallError,
+    ToolNotFoundError,
+)
 from mcp_orchestra.testing.faults import http, sick_server
 from mcp_orchestra.testing.servers import ScriptedServer, free_port
 
@@ -76,6 +82,29 @@ async def test_an_error_names_a_few_servers_and_counts_the_others(configure, ser
     assert [f"s{number}: not connected" in message for number in range(8)] == [True] * 5 + [False] * 3
     assert message.endswith("; and 3 more)")
     assert len(caught.value.context["candidates"]) == 8
+
+
+async def test_a_prompt_that_many_lack_names_a_few_of_them_and_counts_the_others(configure, serving):
+    orchestrator = configure({f"s{number}": await serving(ScriptedServer(f"s{number}")) for number in range(8)})
+    with pytest.raises(MCPConnectionError) as caught:
+        async with asyncio.timeout(10):
+            await orchestrator.get_prompt("nowhere")
+    assert caught.value.message.count("prompts/get nowhere failed") == 5
+    assert caught.value.message.endswith("; and 3 more")
+    assert len(caught.value.context["attempts"]) == 8
+
+
+@pytest.mark.parametrize(("method", "asked"), [("tools/list", "tools"), ("prompts/list", "prompts")])
+async def test_what_could_not_be_listed_because_all_was_closed_is_not_said_to_be_nothing(configure, method, asked):
+    async with asyncio.timeout(10), sick_server({method: http.hang}).listening() as server:
+        orchestrator = configure({"a": {"transport": "streamable-http", "url": server.url}})
+        await orchestrator.initialize()
+        asking = asyncio.create_task(ASKING[asked](orchestrator))
+        while orchestrator.registry.get_server("a").in_flight == 0:
+            await asyncio.sleep(0.01)
+        await orchestrator.close()
+        with pytest.raises(MCPConnectionError):
+            await asking
 
 
 @pytest.mark.parametrize("fields", [{"domain": "x"}, {"capability": "x"}, {"server": "well", "domain": "d"}])

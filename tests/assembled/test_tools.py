@@ -93,7 +93,7 @@ async def test_a_tool_whose_only_server_was_killed_is_called_there_again_althoug
         os.kill(first, signal.SIGKILL)
         await until(lambda: not orchestrator.registry.get_server("killed").connected)
         explained = await orchestrator.explain(tool="pid")
-        assert (explained.answers, "first have planned attempts" in explained.why) == (None, True)
+        assert (explained.answers, "first try to connect" in explained.why) == (None, True)
         assert int((await orchestrator.call_tool("pid")).content[0].text) != first
 
 

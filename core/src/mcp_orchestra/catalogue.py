@@ -1,15 +1,11 @@
-"""Which tools there are, under names that are unique by construction, and how a call finds its server.
+"""Which tools there are, and how a call finds its server.
 
-A tool keeps its own name while no other server is known to have one like it; otherwise each is called
-``<server id>__<tool>``. Server ids contain no double underscore and do not end with one, so the first double
-underscore always divides the two, and a tool that calls itself like a prefixed name is prefixed too. A server that is
-down keeps its claim: a name must not pass to another server because the first one has gone away. A tool that is left
-out because it is not as it was approved claims nothing.
+A server that is down keeps its claim to the names of its tools: a name must not pass to another server because the
+first one has gone away. A tool that is left out because it is not as it was approved claims nothing.
 """
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -32,17 +28,16 @@ from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
 from mcp_orchestra.selection import none_fits
 from mcp_orchestra.tasks import run_all
-from mcp_orchestra.tool_digest import TOOL_FIELDS
+from mcp_orchestra.tool_names import ToolInfo, divided, full_name, named
 from mcp_orchestra.types import Question
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult
 
-__all__ = ["Catalogue", "ToolInfo"]
+__all__ = ["Catalogue"]
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-_SEPARATOR = "__"
 _NO_NAMES: frozenset[str] = frozenset()
 _SECOND_LOOK_SECONDS = 5.0
 """So often the servers are asked anew for a tool that none seems to have: made-up names must not keep them busy."""
@@ -50,25 +45,6 @@ _PATIENCE_SECONDS = 2.0
 """So long a call waits for the listing of one server if another one has the tool."""
 _REST_SECONDS = 30.0
 """So long a server that did not list its tools in time holds up no other call of what another one has."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ToolInfo:
-    """A tool that can be called."""
-
-    name: str
-    """Its unique name, for `MCPOrchestrator.call_tool`."""
-    server: str
-    """Display name of its server."""
-    server_id: str
-    tool: str
-    """Its name at its server."""
-    title: str | None = None
-    description: str | None = None
-    input_schema: Mapping[str, Any]
-    output_schema: Mapping[str, Any] | None = None
-    annotations: Mapping[str, Any] | None = None
-    """What the server says of it; not to be trusted (specification 2026-07-28, server/tools)."""
 
 
 @dataclass
@@ -111,13 +87,16 @@ class Catalogue:
 
         Raises:
             NoMCPAvailableError: No server is connected.
-            MCPConnectionError: A server cannot list its tools, and the configuration says to fail fast.
+            MCPConnectionError: A server cannot list its tools, and the configuration says to fail fast; or the
+                orchestrator was closed meanwhile.
         """
         servers = self.registry.get_available_servers()
+        if not servers and await self.connections.revive(self.registry.get_all_servers()):
+            servers = self.registry.get_available_servers()
         if not servers:
             raise self.connections.none_available()
         listed = await self._listed(servers)
-        if listed.failures and self.fail_fast:
+        if listed.failures and (self.fail_fast or self.connections.closed):
             raise next(iter(listed.failures.values()))
         return list(self._named(listed))
 
@@ -138,7 +117,7 @@ class Catalogue:
             question: Why just these; with it several servers may have the tool, and the routing policy decides.
             timeout: Seconds to find the tool, and seconds to wait for its result from each server that is asked.
         """
-        wanted_id, tool = self._split(name)
+        wanted_id, tool = divided(name, self.registry)
         if wanted_id is not None:
             wanted = [info for info in servers if info.server_id == wanted_id]
             if wanted or question is not None:
@@ -191,7 +170,7 @@ class Catalogue:
         Args:
             name: A unique name, or the tool's own name at a server.
         """
-        wanted_id, tool = self._split(name)
+        wanted_id, tool = divided(name, self.registry)
         servers = [info for info in self.registry.get_all_servers() if wanted_id in (None, info.server_id)]
         listed = await self._listed([info for info in servers if info.connected], counts=False)
         for info in servers:
@@ -205,19 +184,9 @@ class Catalogue:
         why = {server_id: f"its tools cannot be listed: {reason}" for server_id, reason in unlisted.items()}
         return found, own, why | self.offers.refusals(servers, (tool, name))
 
-    def full_name(self, info: MCPServerInfo, tool: str) -> str:
-        """Return the name of a server's tool that is no other one's."""
-        return f"{info.server_id}{_SEPARATOR}{tool}"
-
     def claim(self, info: MCPServerInfo) -> frozenset[str]:
         """Return the names that a server's tools had when they were last listed."""
         return self.offers.last(info.server_id).names
-
-    def _split(self, name: str) -> tuple[str | None, str]:
-        head, separator, tail = name.partition(_SEPARATOR)
-        if separator and self.registry.get_server(head) is not None:
-            return head, tail
-        return None, name
 
     def _refuse_ambiguous(
         self, name: str, tool: str, candidates: Sequence[MCPServerInfo], servers: Sequence[MCPServerInfo]
@@ -225,7 +194,7 @@ class Catalogue:
         found = {info.server_id for info in candidates}
         rivals = [info for info in servers if info.server_id in found or tool in self.claim(info)]
         if len(rivals) > 1:
-            names = ", ".join(self.full_name(info, tool) for info in rivals)
+            names = ", ".join(full_name(info, tool) for info in rivals)
             raise ToolNotFoundError(
                 f"several servers offer the tool {tool!r}: call {names}, or give server=, domain= or capability=",
                 {"tool": name, "candidates": [info.server_id for info in rivals], "delivered": "no"},
@@ -376,21 +345,11 @@ class Catalogue:
         return listing.hints.fetched({"tools": list(map(facts_of, listing.items))})
 
     def _named(self, listed: _Listed) -> Iterator[ToolInfo]:
-        owners = Counter(name for info in self.registry.get_all_servers() for name in self.claim(info))
-        for info in self.registry.get_all_servers():
-            answer = listed.answers.get(info.server_id)
-            for own, tool in tools_in(answer.copy()) if answer is not None else ():
-                if own not in listed.names[info.server_id]:
-                    continue
-                unique = owners[own] == 1 and self._split(own)[0] is None
-                named: dict[str, Any] = {
-                    **{key: tool[key] for key in TOOL_FIELDS},
-                    "name": own if unique else self.full_name(info, own),
-                    "server": info.name,
-                    "server_id": info.server_id,
-                    "tool": own,
-                }
-                yield ToolInfo(**named)
+        tools = {
+            server_id: [(own, tool) for own, tool in tools_in(answer.copy()) if own in listed.names[server_id]]
+            for server_id, answer in listed.answers.items()
+        }
+        return named(tools, self.registry, self.claim)
 
 
 def _not_found_in_time(name: str, timeout: float | None) -> ToolCallError:

@@ -58,6 +58,8 @@ class Connections:
             changed=changed,
         )
         self._by_id: dict[str, Connection] = _made(loaded, loaded.config.mcp_servers, self._services)
+        self.closed: bool = False
+        """Whether all are being closed, or were: what fails from then on is no server's failure."""
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(self._by_id.values())
@@ -154,6 +156,7 @@ class Connections:
 
     async def close(self) -> None:
         """Close all connections at once."""
+        self.closed = True
         await close_all(self)
 
     async def revive(self, servers: Iterable[MCPServerInfo]) -> bool:

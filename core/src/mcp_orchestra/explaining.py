@@ -9,6 +9,7 @@ from mcp_orchestra.failover import why_unusable
 from mcp_orchestra.reading import Reader, by_claim
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
+from mcp_orchestra.tool_names import full_name
 from mcp_orchestra.types import Question, ServerState
 
 __all__ = ["Explainer", "Explanation", "RankedServer"]
@@ -158,7 +159,7 @@ class Explainer:
         if not holders:
             refused = f"no server lists the tool {name!r}"
         elif len(holders) > 1:
-            names = ", ".join(self.catalogue.full_name(info, tool) for info in holders)
+            names = ", ".join(full_name(info, tool) for info in holders)
             refused = f"several servers offer it: call {names}, or give server=, domain= or capability="
         return _Found(
             ordered=self.router.preview(question, holders),
@@ -181,7 +182,7 @@ class Explainer:
                 return info.server_id, "the last resort: its circuit is open, but nobody else is left"
         return (
             None,
-            "none of the candidates can be asked; the question would first have planned attempts to connect made",
+            "none of the candidates can be asked; the question would first try to connect those for which that is planned",
         )
 
 

@@ -5,7 +5,7 @@ configuration says that the tool may be repeated: running a tool twice is worse 
 reports (``is_error``) is a result and never gets here.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
@@ -13,7 +13,17 @@ from mcp_orchestra.errors import MCPOrchestratorException
 from mcp_orchestra.registry import MCPServerInfo
 from mcp_orchestra.telemetry import note_event
 
-__all__ = ["Failover", "Purpose", "attempt_of", "in_words", "is_closing", "may_ask_another", "unusable", "why_unusable"]
+__all__ = [
+    "Failover",
+    "Purpose",
+    "attempt_of",
+    "in_words",
+    "is_closing",
+    "may_ask_another",
+    "some",
+    "unusable",
+    "why_unusable",
+]
 
 ResultT = TypeVar("ResultT")
 
@@ -87,10 +97,13 @@ def in_words(reasons: Mapping[str, str]) -> str:
     Args:
         reasons: As `unusable` returns them.
     """
-    words = [f"{server_id}: {why}" for server_id, why in reasons.items()]
-    if len(words) > _MOST_REASONS:
-        words[_MOST_REASONS:] = [f"and {len(words) - _MOST_REASONS} more"]
-    return f" ({'; '.join(words)})" if words else ""
+    return f" ({some([f'{server_id}: {why}' for server_id, why in reasons.items()])})" if reasons else ""
+
+
+def some(reasons: Sequence[str]) -> str:
+    """Return the first few of these in one line, and how many more there are."""
+    more = [f"and {len(reasons) - _MOST_REASONS} more"] if len(reasons) > _MOST_REASONS else []
+    return "; ".join([*reasons[:_MOST_REASONS], *more])
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mcp_orchestra.connection.faults import METHOD_NOT_FOUND
 from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, NoMCPAvailableError
-from mcp_orchestra.failover import Failover, in_words
+from mcp_orchestra.failover import Failover, in_words, some
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
 from mcp_orchestra.selection import none_fits
@@ -53,9 +53,12 @@ class Prompter:
 
         Raises:
             NoMCPAvailableError: There is none.
-            MCPConnectionError: One cannot list its prompts, and the configuration says to fail fast.
+            MCPConnectionError: One cannot list its prompts, and the configuration says to fail fast; or the
+                orchestrator was closed meanwhile.
         """
         servers = self.registry.get_available_servers()
+        if not servers and await self.connections.revive(self.registry.get_all_servers()):
+            servers = self.registry.get_available_servers()
         if not servers:
             raise self.connections.none_available()
         return [prompt for listed in await run_all(map(self._listed, servers)) for prompt in listed]
@@ -106,7 +109,7 @@ class Prompter:
         if len(failover.attempts) == 1 and not failover.passed_over:
             error.context.update(facts)
             raise error
-        reasons = "; ".join(str(attempt["reason"]) for attempt in failover.attempts)
+        reasons = some([str(attempt["reason"]) for attempt in failover.attempts])
         raise MCPConnectionError(
             f"no server could give the prompt {name!r}: {reasons}{in_words(failover.passed_over)}",
             {**error.context, **facts},
@@ -118,7 +121,7 @@ class Prompter:
         except MCPOrchestratorException as error:
             if error.context.get("code") == METHOD_NOT_FOUND:
                 return []
-            if self.fail_fast:
+            if self.fail_fast or self.connections.closed:
                 raise
             logger.warning("%s", error.message)
             return []

@@ -19,10 +19,10 @@ from mcp_orchestra.selection import narrowing, question_of, selected
 if TYPE_CHECKING:
     from mcp_types import CallToolResult, GetPromptResult, ReadResourceResult
 
-    from mcp_orchestra.catalogue import ToolInfo
     from mcp_orchestra.explaining import Explanation
     from mcp_orchestra.prompting import PromptInfo
     from mcp_orchestra.running import Running
+    from mcp_orchestra.tool_names import ToolInfo
 
 __all__ = ["Questions"]
 
@@ -80,6 +80,8 @@ class Questions(ABC):
 
         Raises:
             NoMCPAvailableError: No server is connected.
+            MCPConnectionError: A server cannot list its tools, and the configuration says to fail fast; or the
+                orchestrator was closed meanwhile.
         """
         running = await self._ready()
         with running.usage, self._span("tools"):
@@ -136,7 +138,8 @@ class Questions(ABC):
 
         Raises:
             NoMCPAvailableError: No server is connected.
-            MCPConnectionError: A server cannot list its prompts, and the configuration says to fail fast.
+            MCPConnectionError: A server cannot list its prompts, and the configuration says to fail fast; or the
+                orchestrator was closed meanwhile.
         """
         running = await self._ready()
         with running.usage, self._span("prompts"):

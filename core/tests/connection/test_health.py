@@ -1,10 +1,11 @@
 """S42: a server that hangs while nobody asks it anything is found out, and so is that it is back; in simulated time."""
 
 import asyncio
+import contextlib
 from itertools import pairwise
 
 import pytest
-from mcp_orchestra.errors import MCPConnectionError, ToolCallError
+from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, ToolCallError
 from mcp_orchestra.wire import transport_error
 from mcp_types import ErrorData
 
@@ -210,6 +211,57 @@ async def test_a_server_that_hangs_is_found_out_by_nothing_but_tool_calls_too(wa
         await asyncio.sleep(6.5)
     info = registry.get_server("a")
     assert (info.connected, info.state) == (True, "circuit_open")
+
+
+async def asking(connection, timeout):
+    """Ask again as soon as there is an answer or none: with ``timeout`` for a tool call, without one for a list."""
+    while True:
+        with contextlib.suppress(MCPOrchestratorException):
+            await (
+                connection.client.call_tool("echo", timeout=timeout) if timeout else connection.client.list_resources()
+            )
+        await asyncio.sleep(0.1 if connection.supervisor.circuit.open else 0)
+
+
+@pytest.mark.parametrize("callers", [1, 10])
+@pytest.mark.parametrize("timeout", [None, 2, 10])
+@pytest.mark.parametrize("last", [True, False])
+async def test_a_server_that_hangs_is_connected_anew_however_it_is_asked_meanwhile(
+    watched, connect, upstream, last, timeout, callers
+):
+    if not last:
+        assert await connect(upstream(), "other", domains=["d"]).open() is None
+    connection, server = await watched(domains=["d"])
+    await connection.client.list_tools()
+    server.instead |= dict.fromkeys(["tools/call", "tools/list", "resources/list", "server/discover"], ...)
+    tasks = [asyncio.create_task(asking(connection, timeout)) for _ in range(callers)]
+    async with asyncio.timeout(240):
+        await server.attempted(2)
+    await run_down(tasks)
+
+
+async def test_a_server_that_answers_checks_keeps_its_connection_whatever_hangs(watched):
+    connection, server = await watched(domains=["d"])
+    server.instead["resources/list"] = ...
+    tasks = [asyncio.create_task(asking(connection, None)) for _ in range(10)]
+    await asyncio.sleep(1000)
+    assert len(server.attempts) == 1
+    await run_down(tasks)
+
+
+async def test_calls_that_are_given_little_time_call_for_a_check_only_after_a_long_silence(watched):
+    connection, server = await watched(health_check_interval=0)
+    before = server.asked["server/discover"]
+    for _ in range(55):
+        with pytest.raises(ToolCallError, match="no answer within 1 s"):
+            await connection.client.call_tool("slow", {"seconds": 50}, timeout=1)
+    assert server.asked["server/discover"] - before == 5
+
+
+async def run_down(tasks):
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 async def test_refused_credentials_are_tried_rarely_whatever_is_asked(watched, registry, clock):

@@ -62,7 +62,6 @@ class HealthChecks:
         self._idle_stop = idle_stop
         self._rng = rng
         self._checked_at = float("-inf")
-        self._silent = 0
 
     async def run(self) -> None:
         """Watch until cancelled, or until the connection is to end."""
@@ -106,18 +105,13 @@ class HealthChecks:
         return max(supervisor.left_alone_until, due)
 
     async def _check(self) -> None:
-        checked = await self._supervisor.check(self._ask)
-        if checked is None:
-            return
-        outcome, probe = checked
-        silent = isinstance(outcome, Fault) and outcome.cause == "timeout"
-        self._silent = self._silent + 1 if silent and probe else 0
+        outcome = await self._supervisor.check(self._ask)
         if not isinstance(outcome, Fault):
             return
         if outcome.connection_lost or outcome.cause == "auth":
             self._lose(outcome)
-        elif self._silent >= self._patience:
-            self._lose(Fault(reason=f"it did not answer {self._silent} probes", cause="lost"))
+        elif (silent := self._supervisor.silent) >= self._patience:
+            self._lose(Fault(reason=f"it did not answer {silent} probes", cause="lost"))
 
     def _jittered(self) -> float:
         return self._interval * (1 - _JITTER + 2 * _JITTER * self._rng())

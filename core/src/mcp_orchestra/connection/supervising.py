@@ -68,6 +68,8 @@ class Supervisor:
         """When the last request began or ended."""
         self.doubted: bool = False
         """Whether an answer was such that a health check has to tell what it means."""
+        self.silent: int = 0
+        """Probes of the open circuit in a row, be they requests or health checks, that got no answer at all."""
         self.news: asyncio.Event = asyncio.Event()
         """Set when any of this has changed in a way that matters to health checks."""
 
@@ -113,23 +115,23 @@ class Supervisor:
                 overdue = "nothing"
             elif any_length and not self.circuit.open:  # else this is the probe, and has to decide
                 overdue = "doubt"
-            return await self._run(ticket, lambda: ask(left), overdue)
+            outcome = await self._run(ticket, lambda: ask(left), overdue)
+            if isinstance(outcome, Fault) and outcome.cause == "timeout" and self._is_strange(overdue, patience):
+                self._doubt()
+            return outcome
         finally:
             self._turns.release()
             self.used_at = _now()
 
-    async def check(self, ask: Callable[[], Awaitable[ResultT | Fault]]) -> tuple[ResultT | Fault, bool] | None:
+    async def check(self, ask: Callable[[], Awaitable[ResultT | Fault]]) -> ResultT | Fault | None:
         """Ask the server how it does, outside of the turns of requests.
 
         Returns:
-            What ``ask`` returned, and whether it was the probe of an open circuit; None if it is not to be asked now.
+            What ``ask`` returned; None if it is not to be asked now.
         """
-        self.doubted = False
-        ticket = self.circuit.admit() if self.left_alone_until <= _now() else None
-        if ticket is None:
-            return None
-        probe = self.circuit.probing
-        return await self._run(ticket, ask, "failure"), probe
+        doubted, self.doubted = self.doubted, False
+        ticket = self.circuit.admit(early=doubted) if self.left_alone_until <= _now() else None
+        return await self._run(ticket, ask, "failure") if ticket is not None else None
 
     def connected(self, *, again: bool) -> None:
         """Note that the server has shaken hands.
@@ -141,6 +143,7 @@ class Supervisor:
         self._decided.set()
         self.left_alone_until = float("-inf")
         self.doubted = False
+        self.silent = 0
         self.heard_at = self.used_at = _now()
         if again:
             self._start_slowly()
@@ -178,7 +181,8 @@ class Supervisor:
                 status=self._busy.status,
                 retry_in=wait,
             )
-        if self.circuit.open and not self.circuit.due and not self._is_last():
+        # While a doubt is to be decided, the next probe is the check, whose word counts.
+        if self.circuit.open and (self.doubted or not (self.circuit.due or self._is_last())):
             return self._circuit_open()
         return None
 
@@ -199,7 +203,7 @@ class Supervisor:
     ) -> ResultT | Fault:
         outcome: ResultT | Fault | None = None
         started = time.perf_counter()
-        if self.circuit.probing:
+        if probe := self.circuit.open:  # nothing else is let through
             self._decided.clear()
         self._under_way(1)
         try:
@@ -207,7 +211,7 @@ class Supervisor:
             return outcome
         finally:
             self._under_way(-1)
-            self._learn(ticket, outcome, time.perf_counter() - started, overdue)
+            self._learn(ticket, outcome, time.perf_counter() - started, overdue, probe=probe)
 
     def _under_way(self, more: int) -> None:
         self.in_flight += more
@@ -218,16 +222,18 @@ class Supervisor:
         if (info := self._info) is not None:
             info.in_flight = self.in_flight
 
-    def _learn(self, ticket: Ticket, outcome: object, seconds: float, overdue: _Overdue) -> None:
+    def _learn(self, ticket: Ticket, outcome: object, seconds: float, overdue: _Overdue, *, probe: bool) -> None:
         was_open = self.circuit.open
         worked: bool | None = None  # whoever asked was cancelled
         if isinstance(outcome, Fault):
             worked = self._verdict(outcome, overdue)
             if worked is False:
                 self._last = outcome
+                self.silent = self.silent + 1 if probe and outcome.cause == "timeout" else 0
         elif outcome is not None:
             worked = True
         if worked:
+            self.silent = 0
             self.heard_at = _now()
             self._measure(seconds)
         self.circuit.settle(ticket, worked)
@@ -256,6 +262,13 @@ class Supervisor:
         if fault.cause in _NOBODYS or (late and overdue != "failure"):
             return None
         return fault.cause in _ANSWERED or (fault.status is not None and fault.status < 500)
+
+    def _is_strange(self, overdue: _Overdue, patience: float) -> bool:
+        """Return whether a check has to tell what it means that once more there was no answer."""
+        if overdue == "nothing":
+            return _now() - self.heard_at >= patience  # too short a time, but with those before it long enough
+        # Nothing answers, or only what is asked: before the connection is given up, the cheapest thing is.
+        return 0 < self.silent >= self._settings.failure_threshold - 1
 
     def _doubt(self) -> None:
         self.doubted = True

@@ -13,7 +13,7 @@ from mcp_orchestra_cli.settings import ConfigOption, DebugOption, JsonOption
 from mcp_orchestra_cli.tables import printable
 
 if TYPE_CHECKING:
-    from mcp_orchestra.catalogue import ToolInfo
+    from mcp_orchestra.tool_names import ToolInfo
     from mcp_types import CallToolResult
 
 __all__ = ["call"]

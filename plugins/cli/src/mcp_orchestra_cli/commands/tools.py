@@ -11,7 +11,7 @@ from mcp_orchestra_cli.settings import ConfigOption, DebugOption, JsonOption
 from mcp_orchestra_cli.tables import Table
 
 if TYPE_CHECKING:
-    from mcp_orchestra.catalogue import ToolInfo
+    from mcp_orchestra.tool_names import ToolInfo
 
 __all__ = ["tools"]
 

@@ -180,10 +180,7 @@ class Explainer:
         for info in found.ordered:
             if info.state == "circuit_open" and self.registry.is_last(info):
                 return info.server_id, "the last resort: its circuit is open, but nobody else is left"
-        return (
-            None,
-            "none of the candidates can be asked; the question would first try to connect those for which that is planned",
-        )
+        return None, "none of the candidates can be asked; the question would first try to connect them as planned"
 
 
 def _why_left_out(info: MCPServerInfo, found: _Found) -> str:

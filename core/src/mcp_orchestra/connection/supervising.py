@@ -268,7 +268,7 @@ class Supervisor:
         if overdue == "nothing":
             return _now() - self.heard_at >= patience  # too short a time, but with those before it long enough
         # Nothing answers, or only what is asked: before the connection is given up, the cheapest thing is.
-        return 0 < self.silent >= self._settings.failure_threshold - 1
+        return self.silent >= max(1, self._settings.failure_threshold - 1)
 
     def _doubt(self) -> None:
         self.doubted = True

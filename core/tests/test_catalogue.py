@@ -76,14 +76,20 @@ class Servers(dict):
 
     closed = False
 
+    def __init__(self, registry, servers):
+        super().__init__(servers)
+        self.registry = registry
+
+    async def available(self):
+        if not (servers := self.registry.get_available_servers()):
+            raise NoMCPAvailableError("no server is connected")
+        return servers
+
     async def revive(self, _servers):
         return False
 
     def states(self):
         return {server_id: {"state": "backing_off", "error": "refused"} for server_id in self}
-
-    def none_available(self):
-        return NoMCPAvailableError("no server is connected")
 
 
 def described(name):
@@ -98,7 +104,7 @@ def catalogue(*servers, fail_fast=False, offers=None):
         registry.mark_connected(server.server_id, server)
     return Catalogue(
         registry=registry,
-        connections=Servers({server.server_id: server for server in servers}),
+        connections=Servers(registry, {server.server_id: server for server in servers}),
         cache=ResourceCache(store=MemoryStore()),
         router=Router(ByPriority()),
         fail_fast=fail_fast,
@@ -255,7 +261,7 @@ async def test_a_server_that_is_down_is_connected_again_for_a_tool_that_only_it_
         await call(tools, "echo")
     assert not isinstance(caught.value, ToolNotFoundError)
     assert (caught.value.context["cause"], caught.value.context["delivered"]) == ("lost", "no")
-    tools.connections = Reviving(tools.connections)
+    tools.connections = Reviving(tools.registry, tools.connections)
     assert await call(tools, "echo") == "a/echo"
     assert (a.listed, b.listed) == (1, 1)
 

@@ -58,18 +58,24 @@ async def test_s35_a_copy_answers_for_a_server_that_was_killed_until_it_is_back(
     assert await orchestrator.gather_all_resources() == gathered
 
 
-@pytest.mark.parametrize("fail_fast", [False, True])
-async def test_s35_a_copy_answers_for_a_server_that_fails_though_it_is_connected(deploy, serving, until, fail_fast):
-    server, failing = ScriptedServer("victim", ttl_ms=50), False
+def listing_may_fail(server, status, fails):
+    """Return the server's application; while it ``fails()``, resources are not listed but refused with a status."""
+    app = server.app()
 
     async def answer(scope, receive, send):
-        if failing and scope["type"] == "http" and dict(scope["headers"]).get(b"mcp-method") == b"resources/list":
-            await send({"type": "http.response.start", "status": 503, "headers": []})
+        if fails() and scope["type"] == "http" and dict(scope["headers"]).get(b"mcp-method") == b"resources/list":
+            await send({"type": "http.response.start", "status": status, "headers": []})
             await send({"type": "http.response.body", "body": b""})
         else:
             await app(scope, receive, send)
 
-    app = server.app()
+    return answer
+
+
+@pytest.mark.parametrize("fail_fast", [False, True])
+async def test_s35_a_copy_answers_for_a_server_that_fails_though_it_is_connected(deploy, serving, until, fail_fast):
+    server, failing = ScriptedServer("victim", ttl_ms=50), False
+    answer = listing_may_fail(server, 503, lambda: failing)
     orchestrator = deploy({"victim": await serving(answer)}, max_stale=600, fail_fast=fail_fast)
     gathered = await orchestrator.gather_all_resources()
     failing = True
@@ -84,15 +90,7 @@ async def test_s35_a_copy_answers_at_once_for_a_server_that_is_left_alone_and_no
     deploy, serving, until
 ):
     server, failing = ScriptedServer("victim", ttl_ms=50), False
-
-    async def answer(scope, receive, send):
-        if failing and scope["type"] == "http" and dict(scope["headers"]).get(b"mcp-method") == b"resources/list":
-            await send({"type": "http.response.start", "status": 500, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            await app(scope, receive, send)
-
-    app = server.app()
+    answer = listing_may_fail(server, 500, lambda: failing)
     alone = {**await serving(answer), "request_timeout": 60, "failure_threshold": 1, "health_check_interval": 0}
     orchestrator = deploy({"victim": alone}, max_stale=600)
     gathered = await orchestrator.gather_all_resources()

@@ -28,7 +28,7 @@ from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
 from mcp_orchestra.selection import none_fits
 from mcp_orchestra.tasks import run_all
-from mcp_orchestra.tool_names import ToolInfo, divided, full_name, named
+from mcp_orchestra.tool_names import ToolInfo, divided, how_to_choose, named
 from mcp_orchestra.types import Question
 
 if TYPE_CHECKING:
@@ -90,12 +90,7 @@ class Catalogue:
             MCPConnectionError: A server cannot list its tools, and the configuration says to fail fast; or the
                 orchestrator was closed meanwhile.
         """
-        servers = self.registry.get_available_servers()
-        if not servers and await self.connections.revive(self.registry.get_all_servers()):
-            servers = self.registry.get_available_servers()
-        if not servers:
-            raise self.connections.none_available()
-        listed = await self._listed(servers)
+        listed = await self._listed(await self.connections.available())
         if listed.failures and (self.fail_fast or self.connections.closed):
             raise next(iter(listed.failures.values()))
         return list(self._named(listed))
@@ -131,13 +126,16 @@ class Catalogue:
                 candidates, tool = await self._offering(name, tool, servers)
         except TimeoutError:
             raise _not_found_in_time(name, timeout) from None
+        offering = {info.server_id for info in candidates}
+        having = [info for info in servers if info.server_id in offering or tool in self.claim(info)]
         if question is not None:
             # In its turn among all that have the tool: one that is down for a while does not change whose turn it is.
-            offering = {info.server_id for info in candidates}
-            having = [info for info in servers if info.server_id in offering or tool in self.claim(info)]
             candidates = [info for info in self.router.order(question, having) if info.server_id in offering]
-        else:
-            self._refuse_ambiguous(name, tool, candidates, servers)
+        elif len(having) > 1:
+            raise ToolNotFoundError(
+                f"several servers offer the tool {tool!r}: {how_to_choose(having, tool)}",
+                {"tool": name, "candidates": [info.server_id for info in having], "delivered": "no"},
+            )
         failover = Failover()
 
         async def one(info: MCPServerInfo, *, last_resort: bool = False) -> "CallToolResult | None":
@@ -158,7 +156,7 @@ class Catalogue:
             return result
         if (error := failover.error) is None:
             raise AssertionError("a tool is offered by one server at least, which was asked")
-        failover.pass_over(info for info in servers if tool in self.claim(info))
+        failover.pass_over(having)
         error.context.update(failover.facts())
         raise error
 
@@ -187,18 +185,6 @@ class Catalogue:
     def claim(self, info: MCPServerInfo) -> frozenset[str]:
         """Return the names that a server's tools had when they were last listed."""
         return self.offers.last(info.server_id).names
-
-    def _refuse_ambiguous(
-        self, name: str, tool: str, candidates: Sequence[MCPServerInfo], servers: Sequence[MCPServerInfo]
-    ) -> None:
-        found = {info.server_id for info in candidates}
-        rivals = [info for info in servers if info.server_id in found or tool in self.claim(info)]
-        if len(rivals) > 1:
-            names = ", ".join(full_name(info, tool) for info in rivals)
-            raise ToolNotFoundError(
-                f"several servers offer the tool {tool!r}: call {names}, or give server=, domain= or capability=",
-                {"tool": name, "candidates": [info.server_id for info in rivals], "delivered": "no"},
-            )
 
     async def _offering(
         self, name: str, tool: str, servers: Sequence[MCPServerInfo]

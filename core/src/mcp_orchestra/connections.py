@@ -164,6 +164,19 @@ class Connections:
         found = [self._by_id[info.server_id] for info in servers if info.server_id in self._by_id]
         return any(await run_all(connection.revive(REVIVE_SECONDS) for connection in found))
 
+    async def available(self) -> list[MCPServerInfo]:
+        """Return the servers that can be asked, in priority order; if there is none, planned attempts are made first.
+
+        Raises:
+            NoMCPAvailableError: There is none even then.
+        """
+        servers = self._registry.get_available_servers()
+        if not servers and await self.revive(self._registry.get_all_servers()):
+            servers = self._registry.get_available_servers()
+        if not servers:
+            raise self.none_available()
+        return servers
+
     def none_available(self) -> NoMCPAvailableError:
         """Return the error for a question to everybody while nobody is there."""
         why = in_words(unusable(self._registry.get_all_servers()))

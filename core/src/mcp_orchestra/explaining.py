@@ -9,7 +9,7 @@ from mcp_orchestra.failover import why_unusable
 from mcp_orchestra.reading import Reader, by_claim
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.routing import Router
-from mcp_orchestra.tool_names import full_name
+from mcp_orchestra.tool_names import how_to_choose
 from mcp_orchestra.types import Question, ServerState
 
 __all__ = ["Explainer", "Explanation", "RankedServer"]
@@ -159,8 +159,7 @@ class Explainer:
         if not holders:
             refused = f"no server lists the tool {name!r}"
         elif len(holders) > 1:
-            names = ", ".join(full_name(info, tool) for info in holders)
-            refused = f"several servers offer it: call {names}, or give server=, domain= or capability="
+            refused = f"several servers offer it: {how_to_choose(holders, tool)}"
         return _Found(
             ordered=self.router.preview(question, holders),
             because={info.server_id: "lists the tool" for info in holders},

@@ -9,7 +9,7 @@ from mcp_orchestra.connection.faults import METHOD_NOT_FOUND
 from mcp_orchestra.connections import Connections
 from mcp_orchestra.errors import MCPConnectionError, MCPOrchestratorException, NoMCPAvailableError
 from mcp_orchestra.failover import Failover, in_words, some
-from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
+from mcp_orchestra.registry import MCPServerInfo
 from mcp_orchestra.routing import Router
 from mcp_orchestra.selection import none_fits
 from mcp_orchestra.tasks import run_all
@@ -39,11 +39,10 @@ class PromptInfo:
     """Those of them that it needs."""
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Prompter:
     """Lists and gets prompts."""
 
-    registry: MCPRegistry
     connections: Connections
     router: Router
     fail_fast: bool
@@ -56,11 +55,7 @@ class Prompter:
             MCPConnectionError: One cannot list its prompts, and the configuration says to fail fast; or the
                 orchestrator was closed meanwhile.
         """
-        servers = self.registry.get_available_servers()
-        if not servers and await self.connections.revive(self.registry.get_all_servers()):
-            servers = self.registry.get_available_servers()
-        if not servers:
-            raise self.connections.none_available()
+        servers = await self.connections.available()
         return [prompt for listed in await run_all(map(self._listed, servers)) for prompt in listed]
 
     async def get(

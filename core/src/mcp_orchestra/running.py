@@ -113,7 +113,7 @@ class Running:
             ),
             reader=reader,
             catalogue=catalogue,
-            prompter=Prompter(registry=registry, connections=connections, router=router, fail_fast=fail_fast),
+            prompter=Prompter(connections=connections, router=router, fail_fast=fail_fast),
             explainer=Explainer(
                 registry=registry,
                 cache=cache,
@@ -132,7 +132,6 @@ class Running:
         for part in (self.gatherer, self.catalogue, self.explainer, self.reader.owners):
             part.registry, part.cache = registry, cache
         self.reader.templates.cache = cache
-        self.prompter.registry = registry
 
     async def close(self) -> None:
         """Close everything, also what was replaced and is still in use."""

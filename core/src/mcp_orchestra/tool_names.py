@@ -13,7 +13,7 @@ from typing import Any
 from mcp_orchestra.registry import MCPRegistry, MCPServerInfo
 from mcp_orchestra.tool_digest import TOOL_FIELDS
 
-__all__ = ["ToolInfo", "divided", "full_name", "named"]
+__all__ = ["ToolInfo", "divided", "how_to_choose", "named"]
 
 _SEPARATOR = "__"
 
@@ -37,9 +37,15 @@ class ToolInfo:
     """What the server says of it; not to be trusted (specification 2026-07-28, server/tools)."""
 
 
-def full_name(info: MCPServerInfo, tool: str) -> str:
+def _full_name(info: MCPServerInfo, tool: str) -> str:
     """Return the name of a server's tool that is no other one's."""
     return f"{info.server_id}{_SEPARATOR}{tool}"
+
+
+def how_to_choose(holders: Iterable[MCPServerInfo], tool: str) -> str:
+    """Return what to do about a tool that several servers have."""
+    names = ", ".join(_full_name(info, tool) for info in holders)
+    return f"call {names}, or give server=, domain= or capability="
 
 
 def divided(name: str, registry: MCPRegistry) -> tuple[str | None, str]:
@@ -69,7 +75,7 @@ def named(
             unique = owners[own] == 1 and divided(own, registry)[0] is None
             facts: dict[str, Any] = {
                 **{key: tool[key] for key in TOOL_FIELDS},
-                "name": own if unique else full_name(info, own),
+                "name": own if unique else _full_name(info, own),
                 "server": info.name,
                 "server_id": info.server_id,
                 "tool": own,
